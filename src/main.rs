@@ -1,1 +1,5 @@
-fn main() {}
+//! argv → exit code.
+
+fn main() -> std::process::ExitCode {
+    retraind::cli::main()
+}

@@ -1,0 +1,57 @@
+# Everything goes through here: `make` lists the targets.
+#
+# A fresh machine needs Rust, a C compiler, Python 3 and make; each target brings what it needs besides.
+
+# One target directory for all of it, absolute because tests run with other working directories.
+export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+export DESTDIR
+PREFIX ?= /usr/local
+PYTHON ?= python3
+
+RETRAIND := $(CARGO_TARGET_DIR)/release/retraind
+VENV := $(CARGO_TARGET_DIR)/venv
+VENV_PEERS := $(CARGO_TARGET_DIR)/venv-peers
+REIMPORT := tests/reimport/Cargo.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help build onnxruntime demo test test-tools lint test-reimport bench-peers install clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build the program, optimised
+	cargo build --release --locked
+
+onnxruntime: ## fetch the ONNX Runtime library into the user's cache
+	@$(PYTHON) ops/fetch-onnxruntime >/dev/null
+
+demo: build onnxruntime ## build, then show all of it on sample data in one directory
+	$(RETRAIND) demo
+
+test: test-tools lint ## install what the tests need, run the lints and every test
+	cargo test --locked
+	$(MAKE) --no-print-directory test-reimport
+
+lint: ## check formatting and lints
+	cargo fmt --check
+	cargo fmt --check --manifest-path $(REIMPORT)
+	cargo clippy --locked --all-targets -- -D warnings
+
+test-tools: onnxruntime
+	@PYTHON=$(PYTHON) tests/prepare postgresql
+	@PYTHON=$(PYTHON) tests/prepare venv $(VENV) tests/requirements.txt
+
+# The export test leaves the model that it exported, and what ONNX Runtime made of it, in $(CARGO_TARGET_DIR)/reimport.
+test-reimport: onnxruntime ## read an exported model back with Burn's ONNX importer
+	cargo test --locked --test export
+	REIMPORT_DIR=$(CARGO_TARGET_DIR)/reimport cargo test --locked --manifest-path $(REIMPORT) -- --nocapture
+
+bench-peers: build onnxruntime ## compare with the Keras reference training (ARGS="--help" for options)
+	@PYTHON=$(PYTHON) tests/prepare venv $(VENV_PEERS) benches/peers/requirements.txt
+	$(VENV_PEERS)/bin/python benches/peers/compare --retraind $(RETRAIND) $(ARGS)
+
+install: ## install what `make build` built (PREFIX=/usr/local, DESTDIR)
+	ops/install --prefix $(PREFIX)
+
+clean: ## remove everything built
+	cargo clean

@@ -1,0 +1,244 @@
+//! `retraind doctor`
+
+use super::exit::{Failure, UNAVAILABLE};
+use super::output::{Output, count, time};
+use crate::data::{self, Target};
+use crate::host::{Memory, disk_free};
+use crate::registry::Registry;
+use crate::run::chain;
+use crate::settings::{self, Settings, Smtp, Tls};
+use crate::store::Store;
+use crate::{job, runtime};
+use chrono::Utc;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::{AsyncSmtpTransport, Tokio1Executor};
+use serde::Serialize;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// lettre's own limit covers connecting only.
+const MAIL_LIMIT: Duration = Duration::from_secs(10);
+/// Less than this and a retrain may not be able to write its version.
+const DISK_FLOOR: u64 = 100 << 20;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exits with 69 when something that retraind needs is missing.")]
+pub(super) struct Args {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// One thing looked at.
+#[derive(Serialize)]
+struct Finding {
+    what: &'static str,
+    state: State,
+    says: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    Warning,
+    Missing,
+}
+
+pub(super) async fn doctor(args: &Args, config: Option<&Path>, output: &Output) -> Result<ExitCode, Failure> {
+    let loaded = settings::load(config)?;
+    let settings = &loaded.settings;
+    let file = loaded.file.as_ref().map_or("no file: the defaults".to_owned(), |file| file.display().to_string());
+    let findings = vec![
+        Finding { what: "settings", state: State::Ok, says: file },
+        state_database(settings).await,
+        recorded_counts(settings).await,
+        job_files(settings),
+        registry(settings),
+        onnxruntime(settings).await,
+        mail(&settings.smtp).await,
+        memory(),
+        disk(settings),
+        clock(),
+    ];
+    if args.json {
+        output.json(&findings)?;
+    } else {
+        let words = |state| match state {
+            State::Ok => "ok",
+            State::Warning => "warning",
+            State::Missing => "MISSING",
+        };
+        for Finding { what, state, says } in &findings {
+            output.line(&format!("{:8} {what}: {says}", words(*state)))?;
+        }
+    }
+    let missing = findings.iter().any(|finding| finding.state == State::Missing);
+    Ok(if missing { ExitCode::from(UNAVAILABLE) } else { ExitCode::SUCCESS })
+}
+
+async fn state_database(settings: &Settings) -> Finding {
+    let described = async { Store::open(&settings.state.url).await?.describe().await };
+    let (state, says) = match described.await {
+        Ok(d) => {
+            let (runs, versions) = (d.n_runs, d.n_versions);
+            let text = format!(
+                "{} {} at {}, schema {}: {runs} run(s), {versions} version(s)",
+                d.backend, d.server_version, d.location, d.schema_version
+            );
+            (State::Ok, text)
+        }
+        Err(error) => (State::Missing, format!("failed to {}", chain(&error))),
+    };
+    Finding { what: "state database", state, says }
+}
+
+async fn recorded_counts(settings: &Settings) -> Finding {
+    let source = &settings.source;
+    let described = async {
+        data::Source::connect(&source.url, &source.table, source.statement_timeout).await?.describe().await
+    };
+    let (state, says) = match described.await {
+        Ok(d) if d.rows == 0 => {
+            (State::Warning, format!("{} {}: the table {} is empty", d.backend, d.version, source.table))
+        }
+        Ok(d) => {
+            let newest = d.newest.map_or("unknown".to_owned(), time);
+            let (rows, videos) = (count(d.rows as f64), d.videos);
+            let text = format!("{} {}: {rows} rows of {videos} video(s), newest {newest}", d.backend, d.version);
+            if d.indexed {
+                (State::Ok, text)
+            } else {
+                let create = format!("CREATE INDEX ON {} (video_id, \"timestamp\")", source.table);
+                (State::Warning, format!("{text}; no index on (video_id, timestamp), so every read sorts: {create}"))
+            }
+        }
+        Err(error) => (State::Missing, format!("failed to {}", chain(&error))),
+    };
+    Finding { what: "recorded counts", state, says }
+}
+
+fn job_files(settings: &Settings) -> Finding {
+    let (state, says) = match job::files(&settings.jobs.dir) {
+        Err(problem) => (State::Missing, problem.to_string().replace("\n  ", "; ")),
+        Ok(files) => {
+            let broken = files.iter().filter(|file| job::Job::read(file, &[]).is_err()).count();
+            let dir = settings.jobs.dir.display();
+            match (files.len(), broken) {
+                (0, _) => (State::Warning, format!("none in {dir}")),
+                (n, 0) => (State::Ok, format!("{n} in {dir}")),
+                (n, broken) => {
+                    (State::Missing, format!("{broken} of {n} in {dir} have problems; `retraind check` shows them"))
+                }
+            }
+        }
+    };
+    Finding { what: "job files", state, says }
+}
+
+fn registry(settings: &Settings) -> Finding {
+    let opened = || {
+        let registry = Registry::open(&settings.registry.dir)?;
+        let (mut versions, mut damaged) = (0, Vec::new());
+        for target in Target::ALL {
+            for version in registry.versions(target)? {
+                versions += 1;
+                if registry.verify(target, version).is_err() {
+                    damaged.push(format!("{target}/{version}"));
+                }
+            }
+            registry.champion(target)?;
+        }
+        // publishing writes here; better said now than after an hour of training
+        tempfile::Builder::new().prefix(".new-").tempfile_in(registry.root()).map_err(|source| {
+            crate::registry::Error::Write { path: registry.root().to_owned(), source }
+        })?;
+        Ok::<_, crate::registry::Error>((versions, damaged))
+    };
+    let dir = settings.registry.dir.display();
+    let (state, says) = match opened() {
+        Ok((n, damaged)) if damaged.is_empty() => (State::Ok, format!("{dir}, writable: {n} version(s), all intact")),
+        Ok((n, damaged)) => (State::Missing, format!("{dir}: of {n} version(s) damaged: {}", damaged.join(", "))),
+        Err(error) => (State::Missing, format!("failed to {}", chain(&error))),
+    };
+    Finding { what: "registry", state, says }
+}
+
+async fn onnxruntime(settings: &Settings) -> Finding {
+    let (state, says) = match runtime::find(settings.onnxruntime.library.as_deref()).await {
+        Ok(probed) => (State::Ok, format!("{} from {}", probed.version, probed.path.display())),
+        Err(error) => (State::Missing, format!("failed to {}", chain(&error))),
+    };
+    Finding { what: "ONNX Runtime", state, says }
+}
+
+async fn mail(smtp: &Smtp) -> Finding {
+    let (state, says) = match (&smtp.host, smtp.to.as_slice()) {
+        (None, _) => (State::Warning, "no server is set under [smtp] host".to_owned()),
+        (Some(host), to) => match tokio::time::timeout(MAIL_LIMIT, test_mail(smtp, host)).await {
+            Err(_) => (State::Missing, format!("{host} did not answer within {} s", MAIL_LIMIT.as_secs())),
+            Ok(Err(error)) => (State::Missing, format!("{host}: {error}")),
+            Ok(Ok(())) if to.is_empty() => (State::Warning, format!("{host} answers; [smtp] to names no recipient")),
+            Ok(Ok(())) => (State::Ok, format!("{host} answers; recipients: {}", to.join(", "))),
+        },
+    };
+    Finding { what: "mail server", state, says }
+}
+
+async fn test_mail(smtp: &Smtp, host: &str) -> Result<(), String> {
+    type Transport = AsyncSmtpTransport<Tokio1Executor>;
+    let builder = match smtp.tls {
+        Tls::Starttls => Transport::starttls_relay(host).map_err(|e| chain(&e))?,
+        Tls::Implicit => Transport::relay(host).map_err(|e| chain(&e))?,
+        Tls::None => Transport::builder_dangerous(host),
+    };
+    let builder = match smtp.port {
+        Some(port) => builder.port(port),
+        None => builder,
+    };
+    let builder = match (&smtp.username, &smtp.password) {
+        (Some(username), Some(password)) => {
+            builder.credentials(Credentials::new(username.clone(), password.clone()))
+        }
+        _ => builder,
+    };
+    match builder.build::<Tokio1Executor>().test_connection().await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("it accepts the connection and refuses to talk".to_owned()),
+        Err(error) => Err(chain(&error)),
+    }
+}
+
+fn memory() -> Finding {
+    let (state, says) = match Memory::now() {
+        Err(error) => (State::Warning, format!("unknown: {error}")),
+        Ok(memory) => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let says = format!("{} of {} MiB used, {cores} core(s)", memory.used >> 20, memory.total >> 20);
+            (if memory.used_percent() > 80.0 { State::Warning } else { State::Ok }, says)
+        }
+    };
+    Finding { what: "memory", state, says }
+}
+
+fn disk(settings: &Settings) -> Finding {
+    let (state, says) = match disk_free(&settings.registry.dir) {
+        None => (State::Warning, "the registry's file system could not be found".to_owned()),
+        Some((free, mount)) => {
+            let says = format!("{} MiB free for the registry on {mount}", free >> 20);
+            (if free < DISK_FLOOR { State::Missing } else { State::Ok }, says)
+        }
+    };
+    Finding { what: "disk", state, says }
+}
+
+fn clock() -> Finding {
+    let now = Utc::now();
+    // systemd-timesyncd leaves this file when it has set the clock
+    let synchronised = Path::new("/run/systemd/timesync/synchronized").exists();
+    let says = format!("{}{}", time(now), if synchronised { ", synchronised" } else { "" });
+    // before the first release of this program, the clock cannot be right
+    let state = if now.timestamp() < 1_790_000_000 { State::Missing } else { State::Ok };
+    Finding { what: "clock", state, says }
+}

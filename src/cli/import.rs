@@ -1,0 +1,92 @@
+//! `retraind import`
+
+use super::exit::Failure;
+use super::output::Output;
+use crate::data::{CsvReport, Imported, Source, read_csv};
+use crate::settings::{self, Settings};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The first line names the columns: timestamp, video_id, view_count, like_count, comment_count (or viewCount, likeCount,
+commentCount), in any order; other columns are left aside. Times are as in 2023-12-04T13:05:31Z; without a zone they are
+UTC. Growth rates are computed. Importing a file again changes nothing; a row with other counts replaces the one with
+the same video and time. All files together, or on any error nothing.")]
+pub(super) struct Args {
+    /// CSV files
+    #[arg(required = true, value_name = "FILE.csv")]
+    files: Vec<PathBuf>,
+    /// Leave bad lines out and say which, instead of importing nothing
+    #[arg(long)]
+    skip_bad: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    imported: Imported,
+    lines: u64,
+    left_out: u64,
+    /// The first of those left out, a sentence each.
+    bad_lines: Vec<String>,
+}
+
+pub(super) async fn import(args: &Args, config: Option<&Path>, output: &Output) -> Result<ExitCode, Failure> {
+    let settings = settings::load(config)?.settings;
+    let (imported, csv) = files(&settings, &args.files, args.skip_bad, *output).await?;
+    if args.json {
+        let bad_lines = csv.bad.iter().map(ToString::to_string).collect();
+        output.json(&Report { imported, lines: csv.lines, left_out: csv.n_bad, bad_lines })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for bad in &csv.bad {
+        output.warn(&format!("left out: {bad}"));
+    }
+    if csv.n_bad > csv.bad.len() as u64 {
+        output.warn(&format!("left out: {} more lines", csv.n_bad - csv.bad.len() as u64));
+    }
+    let Imported { inserted, updated, unchanged, videos } = imported;
+    output.line(&format!("{inserted} rows new, {updated} changed, {unchanged} as they were; {videos} video(s)"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the files and writes them into the data table, with bars on a terminal.
+async fn files(
+    settings: &Settings,
+    files: &[PathBuf],
+    skip_bad: bool,
+    output: Output,
+) -> Result<(Imported, CsvReport), Failure> {
+    let reading = bar(output, "reading  {bar:24} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left");
+    let (series, report) = read_csv(files, skip_bad, |done, total| {
+        reading.set_length(total);
+        reading.set_position(done);
+    })?;
+    reading.finish_and_clear();
+    let writing = bar(output, "writing  {bar:24} {human_pos}/{human_len} rows  {per_sec}  {eta} left");
+    let source = &settings.source;
+    let imported =
+        Source::import(&source.url, &source.table, source.statement_timeout, &series, |done, total| {
+            writing.set_length(total);
+            writing.set_position(done);
+        })
+        .await?;
+    writing.finish_and_clear();
+    Ok((imported, report))
+}
+
+fn bar(output: Output, template: &str) -> ProgressBar {
+    if output.quiet() || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}

@@ -1,0 +1,145 @@
+//! `retraind run`
+
+use super::exit::{Failure, GATE_REFUSED};
+use super::output::{Column, Output, measure, number, skill, text};
+use super::progress::Progress;
+use crate::evaluate::{Naive, Scores};
+use crate::job::{self, Job};
+use crate::run::{self, Context, RunReport};
+use crate::settings;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  retraind run weekly-retrain
+  retraind run weekly-retrain --set retrain.epochs=10 --set 'retrain.targets=[\"views\"]'
+
+Exits with 3 when a gate refused a version, with 1 when the run failed.")]
+pub(super) struct Args {
+    /// Name of the job: its file's name without .toml
+    job: String,
+    /// Set a value of the job file for this run, such as retrain.epochs=10; may be given more than once
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print the run as one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &Args, config: Option<&Path>, output: &Output) -> Result<ExitCode, Failure> {
+    let settings = settings::load(config)?.settings;
+    let job = job::find(&settings.jobs.dir, &args.job, &args.set)?;
+    let context = Context::open(settings).await?;
+    let report = to_the_end(&context, &job, output).await?;
+    if args.json {
+        output.json(&report)?;
+    } else {
+        summary(&report, output)?;
+    }
+    let refused = report.targets.iter().any(|target| target.row.verdict.as_deref() == Some("rejected"));
+    Ok(if refused { ExitCode::from(GATE_REFUSED) } else { ExitCode::SUCCESS })
+}
+
+/// Runs a job by a person's wish, drawing its progress; a signal stops it at its next safe point.
+pub(super) async fn to_the_end(context: &Context, job: &Job, output: &Output) -> Result<RunReport, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let signalled = Arc::new(AtomicU8::new(0));
+    let listener = Progress::new(*output).listener();
+    let watcher = tokio::spawn(stop_on_signal(Arc::clone(&stop), Arc::clone(&signalled), *output));
+    let ended = run::run(context, job, "person", stop, listener).await;
+    watcher.abort();
+    let ended = ended?;
+    match ended.result {
+        Ok(_) => Ok(run::report(context, ended.run_id).await?),
+        Err(error) if error.is_cancelled() => {
+            Err(Failure::Signalled { run_id: ended.run_id, code: 128 + signalled.load(Ordering::Relaxed) })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn stop_on_signal(stop: Arc<AtomicBool>, signalled: Arc<AtomicU8>, output: Output) {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return output.warn("signals cannot be caught here; a signal will end the run without a word");
+    };
+    let (name, number) = tokio::select! {
+        _ = interrupt.recv() => ("SIGINT", 2),
+        _ = terminate.recv() => ("SIGTERM", 15),
+    };
+    signalled.store(number, Ordering::Relaxed);
+    stop.store(true, Ordering::Relaxed);
+    output.say(&format!("{name}: stopping at the next safe point; once more to stop at once"));
+    tokio::select! {
+        _ = interrupt.recv() => (),
+        _ = terminate.recv() => (),
+    }
+    std::process::exit(128 + i32::from(number));
+}
+
+const COLUMNS: [Column; 10] = [
+    text("target"),
+    number("epochs"),
+    number("MAE"),
+    number("MSE"),
+    number("MAE last value"),
+    number("MAE drift"),
+    number("skill"),
+    text("verdict"),
+    text("version"),
+    number("seconds"),
+];
+
+/// What a run came to, as a table and sentences.
+pub(super) fn summary(report: &RunReport, output: &Output) -> std::io::Result<()> {
+    let cell = |value: Option<String>| value.unwrap_or_default();
+    let rows: Vec<Vec<String>> = report
+        .targets
+        .iter()
+        .map(|target| {
+            let (row, scores) = (&target.row, target.metrics.as_ref());
+            let naive = |which: Naive| scores.and_then(|s| s.naive.get(&which)).map(|n| measure(n.scaled.mae));
+            let verdict = row.verdict.clone().unwrap_or_else(|| row.state.to_string());
+            vec![
+                row.target.clone(),
+                cell(row.epochs.map(|n| n.to_string())),
+                cell(scores.map(|s| measure(s.own.scaled.mae))),
+                cell(scores.map(|s| measure(s.own.scaled.mse))),
+                cell(naive(Naive::LastValue)),
+                cell(naive(Naive::Drift)),
+                cell(scores.map(|s| skill(s.skill))),
+                verdict,
+                cell(row.version.clone()),
+                cell(row.seconds.map(|s| format!("{s:.1}"))),
+            ]
+        })
+        .collect();
+    output.table(&COLUMNS, &rows)?;
+    for target in &report.targets {
+        let (row, name) = (&target.row, &target.row.target);
+        if row.verdict.as_deref() == Some("rejected") {
+            let failed: Vec<&str> = target.rules.iter().filter(|r| !r.passed).map(|r| r.reason.as_str()).collect();
+            output.line(&format!("{name}: rejected: {}; the champion stays", failed.join("; ")))?;
+        }
+        if let Some(error) = &row.error {
+            output.line(&format!("{name}: {error}"))?;
+        }
+        if let Some(scores) = target.metrics.as_ref().filter(|s| s.skill.is_some_and(|skill| skill <= 0.0)) {
+            output.line(&format!("{name}: {}", useless(scores)))?;
+        }
+    }
+    Ok(())
+}
+
+fn useless(scores: &Scores) -> String {
+    let best = scores.naive.iter().min_by(|a, b| a.1.scaled.mae.total_cmp(&b.1.scaled.mae));
+    let name = match best {
+        Some((Naive::Drift, _)) => "drift over the window",
+        _ => "repeating the last value",
+    };
+    format!("{name} forecasts these points at least as well (skill at or below 0)")
+}

@@ -1,0 +1,291 @@
+//! Rows in the order in which they arrive become [`Series`].
+//!
+//! Sorting happens here and not in the database: its order of texts depends on its locale, and the order of videos
+//! decides which of them a model is trained on. What becomes of rows that are not as they should be is decided here too,
+//! so that every database and every file is treated alike.
+
+use super::{ReadReport, Series, Target, Video, VideoReport, growth_rate};
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+/// Rows as they come.
+#[derive(Default)]
+pub(super) struct Arrivals {
+    /// Ids in order of arrival; rows name videos by their place here.
+    reports: Vec<VideoReport>,
+    known: HashMap<String, u32>,
+    /// The video of the last row: rows of one video tend to come together.
+    current: u32,
+    sorted: bool,
+    rows_read: u64,
+    video: Vec<u32>,
+    at: Vec<i64>,
+    counts: [Vec<f64>; 3],
+    growth: [Vec<f64>; 3],
+}
+
+/// A count that is no count: which one, and what it is.
+#[derive(Debug, PartialEq)]
+pub(super) struct NotACount {
+    pub(super) target: Target,
+    pub(super) value: f64,
+}
+
+impl Arrivals {
+    pub(super) fn new() -> Self {
+        Self { sorted: true, ..Self::default() }
+    }
+
+    pub(super) fn rows_read(&self) -> u64 {
+        self.rows_read
+    }
+
+    /// Adds a row. NaN stands for NULL: a row without all its counts is left out, a growth rate is computed later.
+    ///
+    /// Errors: a count is negative or infinite.
+    pub(super) fn push(&mut self, id: &str, at: i64, counts: [f64; 3], growth: [f64; 3]) -> Result<(), NotACount> {
+        self.rows_read += 1;
+        let video = self.video(id);
+        for (target, value) in Target::ALL.into_iter().zip(counts) {
+            if value < 0.0 || value.is_infinite() {
+                return Err(NotACount { target, value });
+            }
+        }
+        if counts.iter().any(|count| count.is_nan()) {
+            self.reports[video as usize].null_counts += 1;
+            return Ok(());
+        }
+        if let (Some(&last), Some(&before)) = (self.video.last(), self.at.last()) {
+            let (last, this) = (last as usize, video as usize);
+            self.sorted &= if last == this { before < at } else { self.reports[last].id < self.reports[this].id };
+        }
+        self.video.push(video);
+        self.at.push(at);
+        for (column, count) in self.counts.iter_mut().zip(counts) {
+            // Turns -0 into 0, which is the same count in other bytes.
+            column.push(count + 0.0);
+        }
+        for (column, rate) in self.growth.iter_mut().zip(growth) {
+            column.push(if rate.is_finite() { rate + 0.0 } else { f64::NAN });
+        }
+        Ok(())
+    }
+
+    fn video(&mut self, id: &str) -> u32 {
+        if self.reports.get(self.current as usize).is_some_and(|report| report.id == id) {
+            return self.current;
+        }
+        self.current = self.known.get(id).copied().unwrap_or_else(|| {
+            let video = self.reports.len() as u32;
+            self.known.insert(id.to_owned(), video);
+            self.reports.push(VideoReport { id: id.to_owned(), ..VideoReport::default() });
+            video
+        });
+        self.current
+    }
+
+    /// Sorts the rows, leaves out those that repeat a time, and computes the growth rates that are missing.
+    pub(super) fn finish(mut self) -> (Series, ReadReport) {
+        if !self.sorted {
+            self.sort();
+        }
+        let mut series = Series { videos: self.ranges(), at: self.at, counts: self.counts, growth: self.growth };
+        let mut videos = self.reports;
+        videos.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        for Video { id, rows } in &series.videos {
+            let computed = fill_growth(&series.counts, &mut series.growth, rows.clone());
+            if let Ok(place) = videos.binary_search_by(|report| report.id.cmp(id)) {
+                videos[place].growth_computed = computed;
+            }
+        }
+        videos.retain(|report| report.null_counts + report.duplicates + report.conflicts + report.growth_computed > 0);
+        (series, ReadReport { rows_read: self.rows_read, videos })
+    }
+
+    /// Brings the rows in order and keeps one of those with the same time.
+    fn sort(&mut self) {
+        let mut by_id: Vec<usize> = (0..self.reports.len()).collect();
+        by_id.sort_unstable_by(|&a, &b| self.reports[a].id.cmp(&self.reports[b].id));
+        let mut rank = vec![0u32; by_id.len()];
+        for (place, &video) in by_id.iter().enumerate() {
+            rank[video] = place as u32;
+        }
+        // Keys in one array: sorting row numbers alone would jump through the columns at each comparison.
+        let mut order: Vec<(u32, i64, u32)> = (0..self.at.len())
+            .map(|row| (rank[self.video[row] as usize], self.at[row], row as u32))
+            .collect();
+        order.sort_unstable();
+        let mut kept: Vec<u32> = Vec::with_capacity(order.len());
+        for same_time in order.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            kept.push(self.best_of(same_time.iter().map(|key| key.2)));
+        }
+        gather(&mut self.video, &kept);
+        gather(&mut self.at, &kept);
+        for column in self.counts.iter_mut().chain(&mut self.growth) {
+            gather(column, &kept);
+        }
+    }
+
+    /// Of rows with the same video and time the one with the highest counts, whatever the order they came in. The rest
+    /// are noted.
+    fn best_of(&mut self, mut rows: impl Iterator<Item = u32>) -> u32 {
+        let Some(mut best) = rows.next() else { return 0 };
+        for row in rows {
+            let counts = compare(&self.counts, row, best);
+            let report = &mut self.reports[self.video[row as usize] as usize];
+            if counts == Ordering::Equal {
+                report.duplicates += 1;
+            } else {
+                report.conflicts += 1;
+            }
+            // Of equal counts the lowest rates win, and so any rate over a missing one, which is NaN.
+            if counts.then_with(|| compare(&self.growth, best, row)) == Ordering::Greater {
+                best = row;
+            }
+        }
+        best
+    }
+
+    fn ranges(&mut self) -> Vec<Video> {
+        let mut videos = Vec::new();
+        let mut start = 0;
+        for rows in self.video.chunk_by(|a, b| a == b) {
+            let id = self.reports[rows[0] as usize].id.clone();
+            videos.push(Video { id, rows: start..start + rows.len() });
+            start += rows.len();
+        }
+        videos
+    }
+}
+
+/// Computes the growth rates that are not finite, from the counts of the rows before. Returns how many.
+fn fill_growth(counts: &[Vec<f64>; 3], growth: &mut [Vec<f64>; 3], rows: std::ops::Range<usize>) -> u64 {
+    let mut computed = 0;
+    for (counts, growth) in counts.iter().zip(growth) {
+        for row in rows.clone() {
+            if !growth[row].is_finite() {
+                let previous = (row > rows.start).then(|| counts[row - 1]);
+                growth[row] = growth_rate(previous, counts[row]);
+                computed += 1;
+            }
+        }
+    }
+    computed
+}
+
+fn compare(columns: &[Vec<f64>; 3], a: u32, b: u32) -> Ordering {
+    columns.iter().map(|column| column[a as usize].total_cmp(&column[b as usize])).fold(Ordering::Equal, Ordering::then)
+}
+
+fn gather<T: Copy>(column: &mut Vec<T>, rows: &[u32]) {
+    *column = rows.iter().map(|&row| column[row as usize]).collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NULL: f64 = f64::NAN;
+
+    fn arrange(rows: &[(&str, i64, [f64; 3], [f64; 3])]) -> (Series, ReadReport) {
+        let mut arrivals = Arrivals::new();
+        for &(id, at, counts, growth) in rows {
+            arrivals.push(id, at, counts, growth).expect("counts");
+        }
+        arrivals.finish()
+    }
+
+    /// Checks the views and their growth, in order, and what is reported.
+    fn check(rows: &[(&str, i64, f64, f64)], expected: &[(&str, i64, f64, f64)], reported: &[&str]) {
+        let rows: Vec<_> = rows.iter().map(|&(id, at, views, rate)| (id, at, [views, 1.0, 1.0], [rate, 0.0, 0.0])).collect();
+        let (series, report) = arrange(&rows);
+        let found: Vec<_> = series
+            .videos
+            .iter()
+            .flat_map(|v| v.rows.clone().map(|row| (v.id.as_str(), series.at[row], series.counts[0][row], series.growth[0][row])))
+            .collect();
+        assert_eq!(found, expected);
+        assert_eq!(report.sentences(), reported);
+        assert_eq!(report.rows_read, rows.len() as u64);
+    }
+
+    #[test]
+    fn rows_are_sorted_by_id_bytes_and_time() {
+        check(&[], &[], &[]);
+        check(&[("a", 1, 5.0, 0.0), ("b", 1, 6.0, 0.5)], &[("a", 1, 5.0, 0.0), ("b", 1, 6.0, 0.5)], &[]);
+        check(
+            &[("b", 2, 6.0, 1.0), ("a", 1, 5.0, 2.0), ("b", 1, 4.0, 3.0), ("_", 9, 1.0, 4.0), ("Z", 1, 2.0, 5.0)],
+            &[("Z", 1, 2.0, 5.0), ("_", 9, 1.0, 4.0), ("a", 1, 5.0, 2.0), ("b", 1, 4.0, 3.0), ("b", 2, 6.0, 1.0)],
+            &[],
+        );
+    }
+
+    #[test]
+    fn missing_counts_leave_the_row_out() {
+        check(
+            &[("a", 1, NULL, 0.0), ("a", 2, 4.0, NULL), ("a", 3, NULL, 0.0), ("a", 4, 5.0, f64::INFINITY)],
+            &[("a", 2, 4.0, 0.0), ("a", 4, 5.0, 25.0)],
+            &[
+                "video a: 2 rows have an empty count and were left out",
+                "video a: 2 growth rates were missing and were computed from the counts",
+            ],
+        );
+        check(&[("a", 1, NULL, 0.0)], &[], &["video a: 1 row has an empty count and was left out"]);
+    }
+
+    #[test]
+    fn one_row_a_time_is_kept() {
+        check(&[("a", 1, 5.0, 0.0), ("a", 1, 5.0, 0.0)], &[("a", 1, 5.0, 0.0)], &[]);
+        check(&[("a", 1, 5.0, NULL), ("a", 1, 5.0, 7.0)], &[("a", 1, 5.0, 7.0)], &[]);
+        let conflict = ["video a: 1 row gives other counts for a time that is recorded already; the highest were kept"];
+        check(&[("a", 1, 5.0, 0.0), ("a", 1, 6.0, 1.0)], &[("a", 1, 6.0, 1.0)], &conflict);
+        check(&[("a", 1, 6.0, 1.0), ("a", 1, 5.0, 0.0)], &[("a", 1, 6.0, 1.0)], &conflict);
+    }
+
+    #[test]
+    fn impossible_counts_are_refused() {
+        for value in [-1.0, f64::INFINITY, f64::NEG_INFINITY] {
+            let refused = Arrivals::new().push("a", 1, [1.0, value, 1.0], [0.0; 3]);
+            assert_eq!(refused, Err(NotACount { target: Target::Likes, value }));
+        }
+        assert_eq!(arrange(&[("a", 1, [-0.0; 3], [-0.0; 3])]).0.fingerprint(), arrange(&[("a", 1, [0.0; 3], [0.0; 3])]).0.fingerprint());
+    }
+
+    proptest! {
+        /// Few values in small ranges, so that times and counts collide.
+        #[test]
+        fn order_of_arrival_does_not_matter(
+            rows in prop::collection::vec((0..4u8, 0..12i64, 0..4u8, prop::option::of(0..3u8)), 0..60),
+            swaps in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..60),
+        ) {
+            let rows: Vec<_> = rows
+                .into_iter()
+                .map(|(id, at, count, rate)| {
+                    let count = if count == 3 { NULL } else { f64::from(count) };
+                    (["b", "a", "B", "aa"][usize::from(id)], at, [count, 1.0, 2.0], [rate.map_or(NULL, f64::from); 3])
+                })
+                .collect();
+            let mut shuffled = rows.clone();
+            for (a, b) in swaps {
+                if !rows.is_empty() {
+                    shuffled.swap(a.index(rows.len()), b.index(rows.len()));
+                }
+            }
+            let (series, report) = arrange(&rows);
+            prop_assert_eq!((&series, &report), (&arrange(&shuffled).0, &arrange(&shuffled).1));
+            prop_assert!(series.videos.is_sorted_by(|a, b| a.id < b.id && a.rows.end == b.rows.start));
+            prop_assert_eq!(series.videos.last().map_or(0, |video| video.rows.end), series.len());
+            for video in &series.videos {
+                prop_assert!(!video.rows.is_empty() && series.at[video.rows.clone()].is_sorted_by(|a, b| a < b));
+                for row in video.rows.clone() {
+                    let (counts, at) = (series.counts_of(row), series.at[row]);
+                    prop_assert!(rows.iter().any(|r| (r.0, r.1, r.2) == (video.id.as_str(), at, counts)));
+                }
+            }
+            let left_out = report.null_counts_left_out() + report.duplicate_rows_left_out();
+            prop_assert_eq!(series.len() as u64 + left_out, report.rows_read);
+            prop_assert!(series.growth.iter().flatten().all(|rate| rate.is_finite()));
+        }
+    }
+}

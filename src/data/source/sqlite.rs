@@ -1,0 +1,412 @@
+//! The table in an SQLite file.
+//!
+//! A table that the import made keeps times in one fixed form and rows in order of video and time, so that a video's
+//! newest rows are found at once. A table made elsewhere may hold times in any form and no key at all: it is read whole.
+
+use super::table::COLUMNS;
+use super::{Arrivals, Description, Imported, Place, tell};
+use crate::data::merge::merge;
+use crate::data::{Error, Series, time};
+use futures_util::TryStreamExt;
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteValueRef};
+use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Encode, Row, SqlSafeStr, Type, TypeInfo, ValueRef};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the table has to keep, in the words that show later that the import made it. `STRICT` keeps types, the check
+/// keeps the form of times; `WITHOUT ROWID` keeps rows where the key says, which halves the file.
+const CONTENTS: &str = "(
+    timestamp TEXT NOT NULL CHECK (timestamp GLOB '????-??-??T??:??:??.??????Z'),
+    video_id TEXT NOT NULL,
+    view_count INTEGER NOT NULL,
+    like_count INTEGER NOT NULL,
+    comment_count INTEGER NOT NULL,
+    views_growth_rate REAL,
+    likes_growth_rate REAL,
+    comments_growth_rate REAL,
+    PRIMARY KEY (video_id, timestamp)
+) STRICT, WITHOUT ROWID";
+
+/// Rows of one INSERT: enough that preparing and passing it on costs little a row.
+const ROWS_PER_INSERT: usize = 256;
+
+/// An SQLite file.
+#[derive(Clone, Debug)]
+pub(super) struct Sqlite {
+    path: PathBuf,
+    options: SqliteConnectOptions,
+}
+
+/// An open file, and whether the table is one that the import made.
+struct Open {
+    connection: SqliteConnection,
+    ours: bool,
+}
+
+impl Sqlite {
+    pub(super) fn parse(url: &str, timeout: Duration) -> Result<Self, String> {
+        let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+        let path = path.split('?').next().unwrap_or_default();
+        match path {
+            "" => return Err("it names no file".to_owned()),
+            ":memory:" => return Err("a database in memory would be gone at once".to_owned()),
+            _ => {}
+        }
+        let options: SqliteConnectOptions = url.parse().map_err(|error: sqlx::Error| error.to_string())?;
+        let path = options.get_filename().to_owned();
+        Ok(Self { path, options: options.busy_timeout(timeout).row_buffer_size(1024).disable_statement_logging() })
+    }
+
+    pub(super) async fn check(&self, place: &Place) -> Result<(), Error> {
+        close(self.open(place).await?.connection).await;
+        Ok(())
+    }
+
+    pub(super) async fn read(&self, place: &Place, progress: &mut impl FnMut(u64)) -> Result<Arrivals, Error> {
+        let mut open = self.open(place).await?;
+        let mut arrivals = Arrivals::new();
+        // The order is that of our key; other tables are sorted on arrival.
+        let order = if open.ours { " ORDER BY video_id, timestamp" } else { "" };
+        let select = format!("{}{order}", select(&place.table.quoted()));
+        open.rows(place, select, SqliteArguments::default(), &mut arrivals, progress).await?;
+        close(open.connection).await;
+        Ok(arrivals)
+    }
+
+    pub(super) async fn tail(&self, place: &Place, rows: usize, videos: &[String]) -> Result<Arrivals, Error> {
+        let mut open = self.open(place).await?;
+        let (mut arrivals, table) = (Arrivals::new(), place.table.quoted());
+        execute(&mut open.connection, "BEGIN").await.map_err(|error| place.unread(error))?;
+        if !open.ours {
+            // The order of its times is known only when all are read.
+            open.rows(place, select(&table), SqliteArguments::default(), &mut arrivals, &mut |_| {}).await?;
+            arrivals.keep(videos);
+        } else {
+            let all;
+            let videos = if videos.is_empty() {
+                all = open.videos(&table).await.map_err(|error| place.unread(error))?;
+                &all
+            } else {
+                videos
+            };
+            let newest = format!("{} WHERE video_id = ? ORDER BY timestamp DESC LIMIT {rows}", select(&table));
+            for video in videos {
+                let arguments = arguments(&[video]);
+                open.rows(place, newest.clone(), arguments, &mut arrivals, &mut |_| {}).await?;
+            }
+        }
+        close(open.connection).await;
+        Ok(arrivals)
+    }
+
+    pub(super) async fn describe(&self, place: &Place) -> Result<Description, Error> {
+        let mut open = self.open(place).await?;
+        let (rows, videos, newest) = if open.ours {
+            let figures = format!(
+                "SELECT count(*), count(DISTINCT video_id), max(timestamp) FROM {}",
+                place.table.quoted()
+            );
+            let (rows, videos, newest): (i64, i64, Option<String>) = sqlx::query_as(AssertSqlSafe(figures))
+                .fetch_one(&mut open.connection)
+                .await
+                .map_err(|error| place.unread(error))?;
+            (rows as u64, videos as u64, newest.and_then(|newest| time::parse(newest.as_bytes())))
+        } else {
+            let mut arrivals = Arrivals::new();
+            open.rows(place, select(&place.table.quoted()), SqliteArguments::default(), &mut arrivals, &mut |_| {}).await?;
+            let (series, report) = arrivals.finish();
+            (report.rows_read, series.videos.len() as u64, series.at.iter().max().copied())
+        };
+        let indexed = "SELECT EXISTS (SELECT 1 FROM pragma_index_list(?) AS list
+            WHERE (SELECT name FROM pragma_index_info(list.name) WHERE seqno = 0) = 'video_id'
+              AND (SELECT name FROM pragma_index_info(list.name) WHERE seqno = 1) = 'timestamp'), sqlite_version()";
+        let (indexed, version): (bool, String) = sqlx::query_as(indexed)
+            .bind(&place.table.name)
+            .fetch_one(&mut open.connection)
+            .await
+            .map_err(|error| place.unread(error))?;
+        close(open.connection).await;
+        let newest = newest.and_then(chrono::DateTime::from_timestamp_micros);
+        Ok(Description { backend: "SQLite", version, rows, videos, newest, indexed })
+    }
+
+    pub(super) async fn import(
+        &self,
+        place: &Place,
+        series: &Series,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> Result<Imported, Error> {
+        let unwritten = |error| place.unwritten(error);
+        let mut options = self.options.clone().create_if_missing(true);
+        if !self.path.exists() {
+            // Readers and the writer of such a file do not wait for each other.
+            options = options.journal_mode(SqliteJournalMode::Wal);
+            if let Some(directory) = self.path.parent() {
+                let failed = |source| Error::Io { doing: "make", path: directory.to_owned(), source };
+                fs::create_dir_all(directory).map_err(failed)?;
+            }
+        }
+        let mut connection = options.connect().await.map_err(unwritten)?;
+        // At once: a transaction that turns from reading to writing fails when somebody else was faster.
+        execute(&mut connection, "BEGIN IMMEDIATE").await.map_err(unwritten)?;
+        let table = place.table.quoted();
+        let create = format!("CREATE TABLE IF NOT EXISTS {table} {CONTENTS}");
+        execute(&mut connection, create).await.map_err(unwritten)?;
+        let mut open = Open::check(connection, place).await?;
+        let existing = open.existing(place, series).await?;
+        let merged = merge(&existing, series);
+        if open.ours {
+            insert(&mut open.connection, &table, &merged.write, progress).await.map_err(unwritten)?;
+        } else {
+            insert_without_key(&mut open.connection, &table, &merged.write, progress).await.map_err(unwritten)?;
+        }
+        execute(&mut open.connection, "COMMIT").await.map_err(unwritten)?;
+        close(open.connection).await;
+        Ok(merged.imported)
+    }
+
+    async fn open(&self, place: &Place) -> Result<Open, Error> {
+        if !self.path.exists() {
+            return Err(Error::FileMissing { path: self.path.clone() });
+        }
+        let connection = self.options.clone().read_only(true).create_if_missing(false).connect().await;
+        Open::check(connection.map_err(|error| place.unread(error))?, place).await
+    }
+}
+
+impl Open {
+    async fn check(mut connection: SqliteConnection, place: &Place) -> Result<Self, Error> {
+        let made: Option<Option<String>> =
+            sqlx::query_scalar("SELECT sql FROM sqlite_schema WHERE type IN ('table', 'view') AND lower(name) = lower(?)")
+                .bind(&place.table.name)
+                .fetch_optional(&mut connection)
+                .await
+                .map_err(|error| place.unread(error))?;
+        let Some(made) = made else {
+            let tables = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY name";
+            let found = sqlx::query_scalar(tables).fetch_all(&mut connection).await.map_err(|error| place.unread(error))?;
+            return Err(Error::TableMissing { table: place.table.to_string(), url: place.url.clone(), found });
+        };
+        let columns: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_info(?)")
+            .bind(&place.table.name)
+            .fetch_all(&mut connection)
+            .await
+            .map_err(|error| place.unread(error))?;
+        place.check_columns(&columns)?;
+        Ok(Self { connection, ours: made.is_some_and(|sql| sql.ends_with(CONTENTS)) })
+    }
+
+    /// Adds the rows of a statement that begins with [`select`].
+    async fn rows(
+        &mut self,
+        place: &Place,
+        select: String,
+        arguments: SqliteArguments,
+        arrivals: &mut Arrivals,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<(), Error> {
+        let query = sqlx::query_with(AssertSqlSafe(select).into_sql_str(), arguments);
+        let mut rows = query.fetch(&mut self.connection);
+        while let Some(row) = rows.try_next().await.map_err(|error| place.unread(error))? {
+            push(&row, place, arrivals)?;
+            tell(arrivals, progress);
+        }
+        Ok(())
+    }
+
+    /// Every id, each found by one step through the key.
+    async fn videos(&mut self, table: &str) -> Result<Vec<String>, sqlx::Error> {
+        let next = format!(
+            "WITH RECURSIVE video(id) AS (
+                SELECT min(video_id) FROM {table}
+                UNION ALL
+                SELECT (SELECT min(video_id) FROM {table} WHERE video_id > id) FROM video WHERE id IS NOT NULL
+            ) SELECT id FROM video WHERE id IS NOT NULL"
+        );
+        sqlx::query_scalar(AssertSqlSafe(next)).fetch_all(&mut self.connection).await
+    }
+
+    /// The rows of the videos to import that matter to [`merge`].
+    async fn existing(&mut self, place: &Place, series: &Series) -> Result<Series, Error> {
+        let (mut arrivals, table) = (Arrivals::new(), place.table.quoted());
+        for video in &series.videos {
+            let since = time::text(series.at[video.rows.start]);
+            let (select, arguments) = if self.ours {
+                let before = format!("SELECT max(timestamp) FROM {table} WHERE video_id = ?1 AND timestamp < ?2");
+                let select = select(&table);
+                let select = format!("{select} WHERE video_id = ?1 AND timestamp >= coalesce(({before}), ?2)");
+                (select, arguments(&[&video.id, &since]))
+            } else {
+                self.check_times(place, &video.id).await?;
+                (format!("{} WHERE video_id = ?", select(&table)), arguments(&[&video.id]))
+            };
+            self.rows(place, select, arguments, &mut arrivals, &mut |_| {}).await?;
+        }
+        Ok(arrivals.finish().0)
+    }
+
+    /// Errors: a row of the video has its time in another form than ours.
+    async fn check_times(&mut self, place: &Place, video: &str) -> Result<(), Error> {
+        let other = format!(
+            "SELECT CAST(timestamp AS TEXT) FROM {} WHERE video_id = ?
+             AND (typeof(timestamp) <> 'text' OR timestamp NOT GLOB '????-??-??T??:??:??.??????Z') LIMIT 1",
+            place.table.quoted()
+        );
+        let value: Option<Option<String>> = sqlx::query_scalar(AssertSqlSafe(other))
+            .bind(video)
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(|error| place.unwritten(error))?;
+        match value {
+            None => Ok(()),
+            Some(value) => Err(Error::ForeignTimes {
+                table: place.table.to_string(),
+                value: value.unwrap_or_else(|| "NULL".to_owned()),
+            }),
+        }
+    }
+}
+
+fn select(table: &str) -> String {
+    format!("SELECT {} FROM {table}", COLUMNS.join(", "))
+}
+
+fn push(row: &SqliteRow, place: &Place, arrivals: &mut Arrivals) -> Result<(), Error> {
+    let raw = |column: usize| row.try_get_raw(column).map_err(|error| place.unread(error));
+    let video: &str = row.try_get_unchecked(1).map_err(|error| place.unread(error))?;
+    let at = time_of(raw(0)?).map_err(|value| place.not_a_time(video, value))?;
+    let mut values = [f64::NAN; 6];
+    for (column, value) in values.iter_mut().enumerate() {
+        *value = number_of(raw(column + 2)?).map_err(|text| Error::NotACount {
+            table: place.table.to_string(),
+            column: COLUMNS[column + 2].to_owned(),
+            video: video.to_owned(),
+            at: time::text(at),
+            value: format!("`{text}`"),
+        })?;
+    }
+    let [a, b, c, d, e, f] = values;
+    arrivals.push(video, at, [a, b, c], [d, e, f]).map_err(|refused| place.not_a_count(video, at, &refused))
+}
+
+/// Text in any form that is known, or a number of Unix seconds.
+fn time_of(value: SqliteValueRef<'_>) -> Result<i64, String> {
+    let type_info = value.type_info();
+    match type_info.name() {
+        "NULL" => Err("NULL".to_owned()),
+        "INTEGER" | "REAL" => {
+            let seconds: f64 = decode(value).ok_or("a number")?;
+            time::from_seconds(seconds).ok_or_else(|| seconds.to_string())
+        }
+        _ => {
+            let text: &[u8] = decode(value).ok_or("bytes")?;
+            time::parse(text).ok_or_else(|| String::from_utf8_lossy(text).into_owned())
+        }
+    }
+}
+
+/// NULL is NaN; a text that is a number is one, as in a table whose columns have no types.
+fn number_of(value: SqliteValueRef<'_>) -> Result<f64, String> {
+    let type_info = value.type_info();
+    match type_info.name() {
+        "NULL" => Ok(f64::NAN),
+        "INTEGER" => decode::<i64>(value).map(|count| count as f64).ok_or_else(String::new),
+        "REAL" => decode(value).ok_or_else(String::new),
+        _ => {
+            let text: &[u8] = decode(value).ok_or("bytes")?;
+            let text = String::from_utf8_lossy(text);
+            text.trim().parse().map_err(|_| text.into_owned())
+        }
+    }
+}
+
+fn decode<'r, T: sqlx::Decode<'r, sqlx::Sqlite>>(value: SqliteValueRef<'r>) -> Option<T> {
+    T::decode(value).ok()
+}
+
+/// Writes rows into a table of ours.
+async fn insert(
+    connection: &mut SqliteConnection,
+    table: &str,
+    series: &Series,
+    progress: &mut impl FnMut(u64, u64),
+) -> Result<(), sqlx::Error> {
+    let (mut done, total) = (0, series.len() as u64);
+    for video in &series.videos {
+        let (id, mut rows) = (Arc::<str>::from(video.id.as_str()), video.rows.clone());
+        while !rows.is_empty() {
+            let n = rows.len().min(ROWS_PER_INSERT);
+            let mut values = SqliteArguments::default();
+            values.reserve(n * COLUMNS.len(), 0);
+            for row in rows.by_ref().take(n) {
+                bind(&mut values, time::text(series.at[row]));
+                bind(&mut values, Arc::clone(&id));
+                series.counts_of(row).into_iter().for_each(|count| bind(&mut values, count as i64));
+                series.growth_of(row).into_iter().for_each(|rate| bind(&mut values, rate));
+            }
+            let statement = AssertSqlSafe(upsert(table, n)).into_sql_str();
+            // A statement of another size is used once: no need to keep it.
+            sqlx::query_with(statement, values).persistent(n == ROWS_PER_INSERT).execute(&mut *connection).await?;
+            done += n as u64;
+            progress(done, total);
+        }
+    }
+    Ok(())
+}
+
+/// An INSERT of so many rows.
+fn upsert(table: &str, rows: usize) -> String {
+    let columns = COLUMNS.join(", ");
+    let values = vec!["(?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(", ");
+    let set = COLUMNS[2..].iter().map(|column| format!("{column} = excluded.{column}")).collect::<Vec<_>>().join(", ");
+    format!("INSERT INTO {table} ({columns}) VALUES {values} ON CONFLICT (video_id, timestamp) DO UPDATE SET {set}")
+}
+
+/// Writes rows into a table that may lack a key, by way of one that has it.
+async fn insert_without_key(
+    connection: &mut SqliteConnection,
+    table: &str,
+    series: &Series,
+    progress: &mut impl FnMut(u64, u64),
+) -> Result<(), sqlx::Error> {
+    execute(connection, format!("CREATE TEMP TABLE retraind_incoming {CONTENTS}")).await?;
+    insert(connection, "temp.retraind_incoming", series, progress).await?;
+    let columns = COLUMNS.join(", ");
+    let set = COLUMNS[2..].iter().map(|column| format!("{column} = new.{column}")).collect::<Vec<_>>().join(", ");
+    let same = "old.video_id = new.video_id AND old.timestamp = new.timestamp";
+    execute(
+        connection,
+        format!("UPDATE {table} AS old SET {set} FROM temp.retraind_incoming AS new WHERE {same}"),
+    )
+    .await?;
+    let new = COLUMNS.map(|column| format!("new.{column}")).join(", ");
+    // A join, for which SQLite makes an index where there is none; NOT EXISTS would scan the table once a row.
+    let insert = format!(
+        "INSERT INTO {table} ({columns}) SELECT {new} FROM temp.retraind_incoming AS new
+         LEFT JOIN {table} AS old ON {same} WHERE old.video_id IS NULL"
+    );
+    execute(connection, insert).await
+}
+
+fn arguments(texts: &[&str]) -> SqliteArguments {
+    let mut arguments = SqliteArguments::default();
+    texts.iter().for_each(|text| bind(&mut arguments, *text));
+    arguments
+}
+
+fn bind<'q, T: Encode<'q, sqlx::Sqlite> + Type<sqlx::Sqlite>>(arguments: &mut SqliteArguments, value: T) {
+    // Encoding fails for other types only: texts and numbers are put down as they are.
+    let _ = arguments.add(value);
+}
+
+async fn execute(connection: &mut SqliteConnection, statement: impl Into<String>) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(statement.into())).execute(connection).await?;
+    Ok(())
+}
+
+/// Gives the file back at once; on an error it is dropped instead, and the same happens a little later.
+async fn close(connection: SqliteConnection) {
+    let _ = connection.close().await;
+}

@@ -1,0 +1,45 @@
+//! Measures of error.
+
+use serde::{Deserialize, Serialize};
+
+/// Errors over a number of points, all in the same unit (`mse` in its square).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Errors {
+    /// Mean absolute error.
+    pub mae: f64,
+    /// Mean squared error.
+    pub mse: f64,
+    /// Its root.
+    pub rmse: f64,
+    /// The largest absolute error.
+    pub max_error: f64,
+}
+
+impl Errors {
+    /// Errors of `forecast − truth`; not a number when there are no points.
+    pub(super) fn of(differences: impl Iterator<Item = f64>) -> Self {
+        let (mut n, mut absolute, mut squared, mut max) = (0.0, 0.0, 0.0, 0.0f64);
+        for d in differences {
+            n += 1.0;
+            absolute += d.abs();
+            squared += d * d;
+            // a NaN must not vanish in a maximum
+            max = if d.is_nan() { d } else { max.max(d.abs()) };
+        }
+        Self { mae: absolute / n, mse: squared / n, rmse: (squared / n).sqrt(), max_error: max }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_known_differences() {
+        let e = Errors::of([1.0, -3.0, 2.0, 0.0].into_iter());
+        assert_eq!((e.mae, e.mse, e.max_error), (1.5, 3.5, 3.0));
+        assert_eq!(e.rmse, 3.5f64.sqrt());
+        assert!(Errors::of([1.0, f64::NAN].into_iter()).mae.is_nan());
+        assert!(Errors::of(std::iter::empty()).mae.is_nan());
+    }
+}

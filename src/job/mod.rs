@@ -1,0 +1,265 @@
+//! Jobs: files that people edit. Text goes in, checked [`Job`]s or every problem come out.
+
+mod alerts;
+mod retrain;
+mod spec;
+
+pub use alerts::Alerts;
+pub use retrain::Retrain;
+
+use crate::document::Problem;
+use crate::gate::Rules;
+use crate::trigger::cron::Cron;
+use serde::Serialize;
+use spec::Spec;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The job that is shipped, `retraind demo` runs and messages name as an example.
+pub const WEEKLY_RETRAIN: (&str, &str) =
+    ("weekly-retrain", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/weekly-retrain.toml")));
+
+/// A job as checked: everything it says is possible, everything it leaves out has its default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// The file's name without `.toml`.
+    pub name: String,
+    /// What it is for, in the writer's words.
+    pub description: String,
+    /// What it does.
+    pub kind: Kind,
+    /// When it starts by itself.
+    pub cron: Option<Cron>,
+    /// What a version must reach.
+    pub gate: Rules,
+    /// When to warn.
+    pub alerts: Alerts,
+}
+
+/// What a job does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// Train, judge, register, promote.
+    Retrain(Retrain),
+}
+
+impl Kind {
+    /// The name of its table in the job file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Retrain(_) => "retrain",
+        }
+    }
+}
+
+impl Job {
+    /// Reads a job from text. `file` gives the name and stands in messages; `overrides` are `key = value` pairs such
+    /// as `retrain.epochs=10` that replace what the text says.
+    pub fn parse(file: &Path, text: &str, overrides: &[String]) -> Result<Self, Vec<Problem>> {
+        let name = spec::name_of(file)?;
+        // the file's own problems come first, with places as its writer sees them
+        let spec: Spec = crate::document::parse(file, text)?;
+        let job = spec.check(file, text, &name)?;
+        if overrides.is_empty() {
+            return Ok(job);
+        }
+        let set = PathBuf::from(format!("{} with --set {}", file.display(), overrides.join(" --set ")));
+        let text = spec::with_overrides(&set, text, overrides)?;
+        let spec: Spec = crate::document::parse(&set, &text)?;
+        spec.check(&set, &text, &name)
+    }
+
+    /// Reads a job file.
+    pub fn read(file: &Path, overrides: &[String]) -> Result<Self, Vec<Problem>> {
+        match fs::read_to_string(file) {
+            Ok(text) => Self::parse(file, &text, overrides),
+            Err(e) => Err(vec![Problem::general(file, format!("could not be read: {e}"))]),
+        }
+    }
+
+    /// The job as TOML with defaults filled in; reading it gives the same job.
+    pub fn to_toml(&self) -> String {
+        #[derive(Serialize)]
+        struct Full<'a> {
+            description: &'a str,
+            retrain: &'a Retrain,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            trigger: Option<Triggers<'a>>,
+            gate: &'a Rules,
+            alerts: &'a Alerts,
+        }
+        #[derive(Serialize)]
+        struct Triggers<'a> {
+            cron: CronTable<'a>,
+        }
+        #[derive(Serialize)]
+        struct CronTable<'a> {
+            schedule: &'a str,
+            timezone: &'a str,
+        }
+        let Kind::Retrain(retrain) = &self.kind;
+        let cron = self.cron.as_ref().map(|c| CronTable { schedule: c.schedule(), timezone: c.zone().name() });
+        let full = Full {
+            description: &self.description,
+            retrain,
+            trigger: cron.map(|cron| Triggers { cron }),
+            gate: &self.gate,
+            alerts: &self.alerts,
+        };
+        toml_edit::ser::to_string_pretty(&full).expect("tables of plain values are TOML")
+    }
+}
+
+/// The job files of a directory, sorted by name. Err: the directory cannot be read.
+pub fn files(dir: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let unreadable = |e: std::io::Error| {
+        Problem::general(dir, format!("the directory of job files could not be read: {e}"))
+            .help("name one under `[jobs] dir` in retraind.toml, or run in a directory that has `jobs/`")
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The job of that name in `dir`. Err: there is none (with what there is), or its file has problems.
+pub fn find(dir: &Path, name: &str, overrides: &[String]) -> Result<Job, Vec<Problem>> {
+    let file = dir.join(format!("{name}.toml"));
+    if file.is_file() && spec::name_of(&file)? == name {
+        return Job::read(&file, overrides);
+    }
+    let names: Vec<String> = files(dir)
+        .map_err(|problem| vec![problem])?
+        .iter()
+        .filter_map(|file| file.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
+        .collect();
+    let closest = names
+        .iter()
+        .map(|known| (strsim::jaro_winkler(name, known), known))
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let help = match (closest, names.is_empty()) {
+        (Some((_, known)), _) => format!("did you mean `{known}`? There is: {}", names.join(", ")),
+        (None, false) => format!("there is: {}", names.join(", ")),
+        (None, true) => format!("there are no job files in {}", dir.display()),
+    };
+    Err(vec![Problem::general(&file, format!("there is no job `{name}`")).help(help)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Target;
+
+    fn parse(text: &str) -> Result<Job, Vec<Problem>> {
+        Job::parse(Path::new("jobs/w.toml"), text, &[])
+    }
+
+    fn check(text: &str, expected: &[&str]) {
+        let found: Vec<String> = match parse(text) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.iter().map(ToString::to_string).collect(),
+        };
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.contains(expected), "{found}\nlacks {expected}");
+        }
+    }
+
+    #[test]
+    fn shipped_jobs_are_right() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs");
+        let files = files(&dir).expect("a directory");
+        assert!(!files.is_empty());
+        for file in files {
+            let job = Job::read(&file, &[]).unwrap_or_else(|p| panic!("{}", p[0]));
+            assert!(!job.description.is_empty());
+            let again = Job::parse(&file, &job.to_toml(), &[]).expect("what we write we read");
+            assert_eq!(again, job);
+        }
+    }
+
+    #[test]
+    fn defaults_are_the_references() {
+        let job = parse("[retrain]\n").expect("a job");
+        let Kind::Retrain(retrain) = &job.kind;
+        assert_eq!(retrain.targets, Target::ALL);
+        let training = retrain.training();
+        assert_eq!((training.epochs, training.batch_size, training.patience), (50, 32, 10));
+        assert_eq!((training.hidden, training.dense, training.dropout), (50, 25, 0.2));
+        assert_eq!(job.gate, Rules::default());
+        let with_gate = parse("[retrain]\n[gate]\nmae_max = 0.1\n").expect("a job");
+        assert_eq!(with_gate.gate, Rules { mae_max: Some(0.1), mse_max: None, skill_min: None });
+    }
+
+    #[test]
+    fn every_mistake_is_pointed_at() {
+        check("", &["has no kind"]);
+        check("[retrian]\n", &["w.toml:1:2: unknown field `retrian`"]);
+        check("[retrain]\nepoch = 3\n", &["w.toml:2:1: unknown field `epoch`"]);
+        check("[retrain]\nepochs = -5\n", &["w.toml:2:10: must be a whole number from 1 to 100000, not -5"]);
+        check("[retrain]\nepochs = 2.5\n", &["w.toml:2:10: invalid type: floating point"]);
+        check("[retrain]\ndropout = 1.0\n", &["w.toml:2:11: must be a number from 0 to below 1, not 1"]);
+        check("[retrain]\nlearning_rate = 0\n", &["w.toml:2:17: must be a number above 0 and at most 1, not 0"]);
+        check("[retrain]\ntargets = []\n", &["w.toml:2:11: names no target"]);
+        check(
+            "[retrain]\ntargets = [\"views\", \"likes\", \"views\"]\n",
+            &["w.toml:2:30: target `views` is named twice"],
+        );
+        check("[retrain]\ntargets = [\"view\"]\n", &["w.toml:2:12: unknown variant `view`"]);
+        check("[retrain]\n[gate]\nmae_max = nan\n", &["w.toml:3:11: must be a number of at least 0, not NaN"]);
+        check(
+            "[retrain]\n[trigger.cron]\nschedule = \"0 0 30 2 *\"\ntimezone = \"Etc/UTC\"\n",
+            &["w.toml:3:12: `0 0 30 2 *` never fires"],
+        );
+        check(
+            "[retrain]\n[trigger.cron]\nschedule = \"0 25 * * *\"\ntimezone = \"Mars/Base\"\n",
+            &["w.toml:3:12: `0 25 * * *` is no schedule", "w.toml:4:12: `Mars/Base` is no time zone"],
+        );
+        check("[retrain]\n[trigger.cronn]\nschedule = \"0 3 * * *\"\n", &["w.toml:2:10: unknown field `cronn`"]);
+        check("[retrain]\n[alerts]\ntraining_longer_than = \"soon\"\n", &["w.toml:3:24: "]);
+        check("[retrain]\n[alerts]\nmemory_above_percent = 180\n", &["w.toml:3:24: must be a number above 0"]);
+        check(
+            "[retrain]\nepochs = 0\ntargets = [\"x\"]\n[gate]\nmea_max = 1\n",
+            &["w.toml:2:10:", "w.toml:3:12:", "w.toml:5:1:"],
+        );
+    }
+
+    #[test]
+    fn a_setting_can_be_overridden() {
+        let set = |overrides: &[&str]| {
+            let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+            Job::parse(Path::new("w.toml"), "[retrain]\nepochs = 5\n", &overrides)
+        };
+        let job = set(&["retrain.epochs=10", "retrain.targets=[\"likes\"]", "gate.skill_min=0.5"]).expect("a job");
+        let Kind::Retrain(retrain) = &job.kind;
+        assert_eq!((retrain.training().epochs, retrain.targets.as_slice()), (10, &[Target::Likes][..]));
+        assert_eq!(job.gate.skill_min, Some(0.5));
+        for (wrong, says) in [
+            ("retrain.epochs", "not of the form KEY=VALUE"),
+            ("retrain.epochs=-1", "must be a whole number from 1"),
+            ("retrain.epoch=1", "unknown field `epoch`"),
+            ("retrain.epochs.x=1", "is no table"),
+            ("=1", "not of the form KEY=VALUE"),
+        ] {
+            let problems = set(&[wrong]).expect_err("wrong");
+            assert!(problems[0].to_string().contains(says), "{}", problems[0]);
+        }
+        // a bare word is taken as text
+        assert!(set(&["description=hello"]).is_ok_and(|job| job.description == "hello"));
+    }
+
+    #[test]
+    fn names_of_files_are_checked() {
+        for (file, fine) in [("weekly-retrain.toml", true), ("a b.toml", false), ("é.toml", false), ("A_1.toml", true)]
+        {
+            assert_eq!(Job::parse(Path::new(file), "[retrain]\n", &[]).is_ok(), fine, "{file}");
+        }
+    }
+}

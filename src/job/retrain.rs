@@ -1,0 +1,95 @@
+//! Kind `retrain`: train, judge, register, promote.
+
+use super::spec::{fraction, positive, rate, whole};
+use crate::data::Target;
+use crate::recipe::Recipe;
+use crate::train::Settings;
+use serde::{Deserialize, Serialize};
+
+/// `[retrain]`. The defaults are the reference pipeline's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retrain {
+    /// What to train a model for; each at most once. Default: all three.
+    #[serde(default = "all_targets")]
+    pub targets: Vec<Target>,
+    /// How series become training pairs.
+    #[serde(default)]
+    pub recipe: Recipe,
+    /// Epochs at most; 1 to 100000.
+    #[serde(default = "epochs", deserialize_with = "positive::<_, 100_000>")]
+    pub epochs: u32,
+    /// Windows a step; 1 to 1000000.
+    #[serde(default = "batch_size", deserialize_with = "positive::<_, 1_000_000>")]
+    pub batch_size: u32,
+    /// Adam's step size; above 0, at most 1.
+    #[serde(default = "learning_rate", deserialize_with = "rate")]
+    pub learning_rate: f64,
+    /// Epochs without a better validation loss before stopping early; 1 to 100000.
+    #[serde(default = "patience", deserialize_with = "positive::<_, 100_000>")]
+    pub patience: u32,
+    /// Units of each LSTM layer; 1 to 4096.
+    #[serde(default = "hidden", deserialize_with = "positive::<_, 4096>")]
+    pub hidden: u32,
+    /// Units of the dense layer; 1 to 4096.
+    #[serde(default = "dense", deserialize_with = "positive::<_, 4096>")]
+    pub dense: u32,
+    /// Share of outputs dropped after each LSTM layer in training; 0 to below 1.
+    #[serde(default = "dropout", deserialize_with = "fraction")]
+    pub dropout: f64,
+    /// What all random choices follow from: the same seed gives the same model. 0 to 2^63 − 1.
+    #[serde(default = "seed", deserialize_with = "whole")]
+    pub seed: u64,
+}
+
+impl Retrain {
+    /// The settings of a training.
+    pub fn training(&self) -> Settings {
+        Settings {
+            hidden: self.hidden as usize,
+            dense: self.dense as usize,
+            dropout: self.dropout,
+            epochs: self.epochs as usize,
+            batch_size: self.batch_size as usize,
+            learning_rate: self.learning_rate,
+            patience: self.patience as usize,
+            seed: self.seed,
+        }
+    }
+}
+
+fn all_targets() -> Vec<Target> {
+    Target::ALL.to_vec()
+}
+
+fn epochs() -> u32 {
+    50
+}
+
+fn batch_size() -> u32 {
+    32
+}
+
+fn learning_rate() -> f64 {
+    0.001
+}
+
+fn patience() -> u32 {
+    10
+}
+
+fn hidden() -> u32 {
+    50
+}
+
+fn dense() -> u32 {
+    25
+}
+
+fn dropout() -> f64 {
+    0.2
+}
+
+fn seed() -> u64 {
+    1
+}

@@ -1,0 +1,233 @@
+//! Text → [`Spec`] → checked [`Job`]: what serde cannot say of a job file is said here, all of it at once.
+
+use super::{Alerts, Job, Kind, Retrain};
+use crate::document::Problem;
+use crate::gate::Rules;
+use crate::trigger::cron::Cron;
+use chrono::Utc;
+use chrono_tz::Tz;
+use serde::de::{Deserializer, Error};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use std::path::Path;
+use toml_edit::{Document, DocumentMut, Item, Table, Value};
+
+/// A job file as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Spec {
+    #[serde(default)]
+    description: String,
+    retrain: Option<Retrain>,
+    #[serde(default)]
+    trigger: Triggers,
+    gate: Option<Rules>,
+    #[serde(default)]
+    alerts: Alerts,
+}
+
+/// `[trigger.…]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Triggers {
+    cron: Option<CronSpec>,
+}
+
+/// `[trigger.cron]`
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct CronSpec {
+    /// Five fields (minute, hour, day of month, month, day of week), or six with seconds in front.
+    schedule: String,
+    /// IANA name of the zone the schedule is in.
+    #[serde(default = "utc")]
+    timezone: String,
+}
+
+fn utc() -> String {
+    "Etc/UTC".to_owned()
+}
+
+impl Spec {
+    /// The job, or everything that is impossible about it.
+    pub(super) fn check(self, file: &Path, text: &str, name: &str) -> Result<Job, Vec<Problem>> {
+        let places = Places::of(text);
+        let at = |key: &str, message: String| match places.find(key) {
+            Some(span) => Problem::at(file, text, span, message),
+            None => Problem::general(file, message),
+        };
+        let mut problems = Vec::new();
+        let Some(retrain) = self.retrain else {
+            let problem = Problem::general(file, "has no kind, so there is nothing to do");
+            return Err(vec![problem.help("say what the job does by a table of that name: [retrain]")]);
+        };
+        if retrain.targets.is_empty() {
+            let all = "leave `targets` out for all three: views, likes, comments";
+            problems.push(at("retrain.targets", "names no target".to_owned()).help(all));
+        }
+        for (k, target) in retrain.targets.iter().enumerate() {
+            if retrain.targets[..k].contains(target) {
+                let key = format!("retrain.targets.{k}");
+                problems.push(at(&key, format!("target `{target}` is named twice")));
+            }
+        }
+        let cron = self.trigger.cron.and_then(|spec| spec.check(&at, &mut problems));
+        let gate = self.gate.unwrap_or_default();
+        let limits =
+            [("mae_max", gate.mae_max), ("mse_max", gate.mse_max), ("skill_min", gate.skill_min)];
+        for (rule, limit) in limits {
+            let Some(limit) = limit else { continue };
+            if rule == "skill_min" && !(limit <= 1.0) {
+                problems.push(at("gate.skill_min", format!("must be a number of at most 1, not {limit}")));
+            } else if rule != "skill_min" && !(limit >= 0.0) {
+                problems.push(at(&format!("gate.{rule}"), format!("must be a number of at least 0, not {limit}")));
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Job {
+            name: name.to_owned(),
+            description: self.description,
+            kind: Kind::Retrain(retrain),
+            cron,
+            gate,
+            alerts: self.alerts,
+        })
+    }
+}
+
+impl CronSpec {
+    /// The schedule in its zone; adds what is wrong to `problems`.
+    fn check(self, at: &impl Fn(&str, String) -> Problem, problems: &mut Vec<Problem>) -> Option<Cron> {
+        let zone: Option<Tz> = self.timezone.parse().ok();
+        if zone.is_none() {
+            let message = format!("`{}` is no time zone", self.timezone);
+            let help = "use an IANA name, such as \"Europe/Berlin\" or \"Etc/UTC\"";
+            problems.push(at("trigger.cron.timezone", message).help(help));
+        }
+        let cron = match Cron::parse(&self.schedule, zone.unwrap_or(Tz::UTC)) {
+            Ok(cron) => cron,
+            Err(reason) => {
+                let message = format!("`{}` is no schedule: {reason}", self.schedule);
+                let help = "minute, hour, day of month, month, day of week, as in \"0 3 * * Sun\"";
+                problems.push(at("trigger.cron.schedule", message).help(help));
+                return None;
+            }
+        };
+        if cron.next(Utc::now()).is_none() {
+            let message = format!("`{}` never fires: no date matches it", self.schedule);
+            problems.push(at("trigger.cron.schedule", message));
+            return None;
+        }
+        zone.map(|_| cron)
+    }
+}
+
+/// Where the values of a text stand.
+struct Places<'a>(Option<Document<&'a str>>);
+
+impl<'a> Places<'a> {
+    fn of(text: &'a str) -> Self {
+        Self(Document::parse(text).ok())
+    }
+
+    /// The range of the value at a dotted path such as `retrain.targets.2`.
+    fn find(&self, path: &str) -> Option<Range<usize>> {
+        let mut item = self.0.as_ref()?.as_item();
+        let mut parts = path.split('.').peekable();
+        while let Some(part) = parts.next() {
+            if let (Some(array), Ok(index)) = (item.as_array(), part.parse::<usize>()) {
+                return array.get(index).and_then(Value::span);
+            }
+            item = item.get(part)?;
+            if parts.peek().is_none() {
+                return item.span();
+            }
+        }
+        None
+    }
+}
+
+/// A job's name: its file's, in letters that do as a directory, a database key and a word in a mail's subject.
+pub(super) fn name_of(file: &Path) -> Result<String, Vec<Problem>> {
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !stem.is_empty() && stem.len() <= 100 && stem.chars().all(fine) {
+        return Ok(stem.to_owned());
+    }
+    let help = "rename it to letters, digits, `-` and `_`, at most 100 of them, such as weekly-retrain.toml";
+    Err(vec![Problem::general(file, "a job is named like its file, and this name will not do").help(help)])
+}
+
+/// The text with `key=value` pairs set; a value that is not TOML is taken as text.
+pub(super) fn with_overrides(file: &Path, text: &str, overrides: &[String]) -> Result<String, Vec<Problem>> {
+    let wrong = |message: String| vec![Problem::general(file, message)];
+    let mut document: DocumentMut =
+        text.parse().map_err(|e: toml_edit::TomlError| wrong(format!("this is not TOML: {}", e.message())))?;
+    for pair in overrides {
+        let (path, value) = pair
+            .split_once('=')
+            .map(|(path, value)| (path.trim(), value.trim()))
+            .filter(|(path, _)| !path.is_empty() && path.split('.').all(|part| !part.is_empty()))
+            .ok_or_else(|| wrong(format!("`{pair}` is not of the form KEY=VALUE, such as retrain.epochs=10")))?;
+        let value: Value = value.parse().unwrap_or_else(|_| Value::from(value));
+        let mut table: &mut Table = document.as_table_mut();
+        let mut parts = path.split('.').peekable();
+        while let Some(part) = parts.next() {
+            if parts.peek().is_none() {
+                table.insert(part, Item::Value(value));
+                break;
+            }
+            let inner = table.entry(part).or_insert_with(|| Item::Table(Table::new()));
+            table = inner
+                .as_table_mut()
+                .ok_or_else(|| wrong(format!("`{pair}` sets something inside `{part}`, which is no table")))?;
+        }
+    }
+    Ok(document.to_string())
+}
+
+/// A whole number from 1 to `MAX`.
+pub(super) fn positive<'de, D: Deserializer<'de>, const MAX: u32>(deserializer: D) -> Result<u32, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    match u32::try_from(number) {
+        Ok(n) if (1..=MAX).contains(&n) => Ok(n),
+        _ => Err(D::Error::custom(format!("must be a whole number from 1 to {MAX}, not {number}"))),
+    }
+}
+
+/// A whole number of at least 0.
+pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    u64::try_from(number).map_err(|_| D::Error::custom(format!("must be a whole number of at least 0, not {number}")))
+}
+
+/// A share: 0 to below 1.
+pub(super) fn fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    number(deserializer, |n| (0.0..1.0).contains(&n), "from 0 to below 1")
+}
+
+/// A step size: above 0, at most 1.
+pub(super) fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    number(deserializer, |n| n > 0.0 && n <= 1.0, "above 0 and at most 1")
+}
+
+/// Above 0, at most 100.
+pub(super) fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    number(deserializer, |n| n > 0.0 && n <= 100.0, "above 0 and at most 100")
+}
+
+/// Above 0, finite.
+pub(super) fn above_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    number(deserializer, |n| n > 0.0 && n.is_finite(), "above 0")
+}
+
+fn number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    fine: impl Fn(f64) -> bool,
+    range: &str,
+) -> Result<f64, D::Error> {
+    let number = f64::deserialize(deserializer)?;
+    if fine(number) { Ok(number) } else { Err(D::Error::custom(format!("must be a number {range}, not {number}"))) }
+}

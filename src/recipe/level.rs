@@ -1,0 +1,227 @@
+//! Recipe `level`: the reference pipeline, number for number.
+//!
+//! Six features (three counts, three growth rates), min-max scaled per video over all its rows; windows of 20 steps
+//! within a video; the target is the scaled count at the next step; the first 80 % of all windows train. The scalers
+//! see the future and validation is the last videos only: known faults, kept so that figures can be compared.
+
+use super::{Error, Prepared};
+use crate::data::Series;
+use serde::{Deserialize, Serialize};
+
+/// Steps a window holds.
+pub const STEPS: usize = 20;
+
+/// Names of the features, in the order the network sees them.
+pub const FEATURES: [&str; 6] =
+    ["views", "likes", "comments", "views_growth_rate", "likes_growth_rate", "comments_growth_rate"];
+
+/// The scaler of one video: feature `k` becomes `(value - low[k]) / (high[k] - low[k])`, or 0 where it is constant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scaler {
+    /// Smallest value of each feature.
+    pub low: [f64; FEATURES.len()],
+    /// Largest value of each feature.
+    pub high: [f64; FEATURES.len()],
+}
+
+impl Scaler {
+    fn fit(rows: impl Iterator<Item = [f64; FEATURES.len()]>) -> Self {
+        let mut scaler = Self { low: [f64::INFINITY; FEATURES.len()], high: [f64::NEG_INFINITY; FEATURES.len()] };
+        for row in rows {
+            for (k, value) in row.into_iter().enumerate() {
+                scaler.low[k] = scaler.low[k].min(value);
+                scaler.high[k] = scaler.high[k].max(value);
+            }
+        }
+        scaler
+    }
+
+    /// What one scaled unit of feature `k` is; 1 where the feature is constant.
+    pub fn range(&self, k: usize) -> f64 {
+        let range = self.high[k] - self.low[k];
+        if range > 0.0 { range } else { 1.0 }
+    }
+
+    /// One feature, scaled. In 64 bits until here, so that counts of 10^10 keep their steps.
+    pub fn scale(&self, k: usize, value: f64) -> f32 {
+        ((value - self.low[k]) / self.range(k)) as f32
+    }
+
+    /// A scaled value of feature `k` in its own units again.
+    pub fn unscale(&self, k: usize, scaled: f32) -> f64 {
+        self.low[k] + f64::from(scaled) * self.range(k)
+    }
+}
+
+/// The scalers of all videos, in the order of their ids; the contents of `scaler.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scalers {
+    /// `min-max`, per video over all its rows.
+    pub method: String,
+    /// What stands at each place of `low` and `high`.
+    pub features: Vec<String>,
+    /// Video id and its scaler, sorted by id.
+    pub videos: Vec<(String, Scaler)>,
+}
+
+impl Scalers {
+    /// The scaler of a video, if it was there at training.
+    pub fn of(&self, video: &str) -> Option<&Scaler> {
+        let at = self.videos.binary_search_by(|(id, _)| id.as_str().cmp(video)).ok()?;
+        Some(&self.videos[at].1)
+    }
+}
+
+/// Scales, cuts windows and splits them.
+pub fn prepare(series: &Series) -> Result<Prepared, Error> {
+    if series.is_empty() {
+        return Err(Error::NoRows);
+    }
+    let mut features = Vec::with_capacity(series.len() * FEATURES.len());
+    let mut starts = Vec::with_capacity(series.len());
+    let mut videos = Vec::with_capacity(series.videos.len());
+    let mut scalers = Vec::with_capacity(series.videos.len());
+    let mut remarks = Vec::new();
+    for video in &series.videos {
+        let scaler = Scaler::fit(video.rows.clone().map(|row| raw_features(series, row)));
+        for row in video.rows.clone() {
+            let raw = raw_features(series, row);
+            features.extend((0..FEATURES.len()).map(|k| scaler.scale(k, raw[k])));
+        }
+        // A window needs a row after its last; `saturating_sub`, since a video may be shorter than that.
+        starts.extend((video.rows.start..video.rows.end.saturating_sub(STEPS)).map(|row| row as u32));
+        if video.rows.len() <= STEPS {
+            let (id, rows) = (&video.id, video.rows.len());
+            remarks.push(format!("video {id}: {rows} rows give no window (a window and its target are 21)"));
+        }
+        for (k, name) in FEATURES.iter().enumerate().take(3).filter(|&(k, _)| scaler.low[k] >= scaler.high[k]) {
+            remarks.push(format!("video {}: {name} is {} in every row and was scaled to 0", video.id, scaler.low[k]));
+        }
+        videos.push(video.rows.clone());
+        scalers.push((video.id.clone(), scaler));
+    }
+    let n_train = starts.len() * 8 / 10;
+    if n_train == 0 || n_train == starts.len() {
+        return Err(Error::TooFewWindows {
+            rows: series.len(),
+            videos: series.videos.len(),
+            windows: starts.len(),
+            longest: series.videos.iter().map(|v| v.rows.len()).max().unwrap_or(0),
+        });
+    }
+    let scalers = Scalers {
+        method: "min-max, per video over all its rows; a constant feature becomes 0".to_owned(),
+        features: FEATURES.map(str::to_owned).to_vec(),
+        videos: scalers,
+    };
+    Ok(Prepared { features, videos, starts, n_train, scalers, remarks })
+}
+
+/// The last [`STEPS`] rows of a video as the network sees them, `[steps, features]`; `rows` must be that many.
+pub fn scale_window(series: &Series, rows: std::ops::Range<usize>, scaler: &Scaler) -> Vec<f32> {
+    assert_eq!(rows.len(), STEPS, "rows of a window");
+    rows.flat_map(|row| {
+        let raw = raw_features(series, row);
+        (0..FEATURES.len()).map(move |k| scaler.scale(k, raw[k]))
+    })
+    .collect()
+}
+
+fn raw_features(series: &Series, row: usize) -> [f64; FEATURES.len()] {
+    let [views, likes, comments] = &series.counts;
+    let [views_growth, likes_growth, comments_growth] = &series.growth;
+    [views[row], likes[row], comments[row], views_growth[row], likes_growth[row], comments_growth[row]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Target, Video, growth_rate};
+    use proptest::prelude::*;
+
+    /// Series of the given counts (the same for all targets, shifted), a minute apart.
+    fn series(videos: &[Vec<f64>]) -> Series {
+        let mut out = Series::default();
+        for (index, counts) in videos.iter().enumerate() {
+            let begin = out.at.len();
+            for (minute, &count) in counts.iter().enumerate() {
+                out.at.push(minute as i64 * 60_000_000);
+                for (k, column) in out.counts.iter_mut().enumerate() {
+                    column.push(count + k as f64);
+                }
+                for (k, column) in out.growth.iter_mut().enumerate() {
+                    let previous = (minute > 0).then(|| counts[minute - 1] + k as f64);
+                    column.push(growth_rate(previous, count + k as f64));
+                }
+            }
+            out.videos.push(Video { id: format!("video-{index}"), rows: begin..out.at.len() });
+        }
+        out
+    }
+
+    #[test]
+    fn windows_are_cut_as_in_the_reference() {
+        let ramp = |n: usize| (0..n).map(|k| k as f64).collect::<Vec<_>>();
+        let prepared = prepare(&series(&[ramp(20), ramp(25), ramp(31)])).expect("enough");
+        assert_eq!(prepared.starts.len(), 5 + 11, "none, 5 and 11 windows");
+        let (train, validation) = (prepared.train(Target::Views), prepared.validation(Target::Views));
+        assert_eq!((train.len(), validation.len()), (12, 4), "int(0.8 * 16)");
+        assert_eq!(train.first(0), 0.0);
+        assert!((train.truth(0) - 20.0 / 24.0).abs() < 1e-7);
+        assert!((train.last(0) - 19.0 / 24.0).abs() < 1e-7);
+        assert!((validation.truth(3) - 1.0).abs() < 1e-7);
+        assert_eq!(validation.counts_per_unit(3), 30.0);
+        assert_eq!(prepared.remarks.len(), 1, "{:?}", prepared.remarks);
+    }
+
+    #[test]
+    fn too_little_is_said() {
+        assert_eq!(prepare(&Series::default()).expect_err("nothing"), Error::NoRows);
+        for (rows, windows) in [(1, 0), (20, 0), (21, 1)] {
+            let error = prepare(&series(&[vec![1.0; rows]])).expect_err("too few");
+            assert_eq!(error, Error::TooFewWindows { rows, videos: 1, windows, longest: rows });
+        }
+        assert!(prepare(&series(&[vec![1.0; 22]])).is_ok());
+    }
+
+    #[test]
+    fn constant_counts_become_zero() {
+        let prepared = prepare(&series(&[vec![5.0; 40]])).expect("enough");
+        assert!(prepared.features.iter().all(|&f| f == 0.0));
+        assert_eq!(prepared.remarks.len(), 3);
+        assert_eq!(prepared.scalers.videos[0].1.unscale(0, 0.0), 5.0);
+    }
+
+    proptest! {
+        #[test]
+        fn windows_never_span_two_videos_and_end_before_their_target(
+            lengths in prop::collection::vec(1usize..60, 1..6)
+        ) {
+            let videos: Vec<Vec<f64>> = lengths.iter().map(|&n| (0..n).map(|k| (k * k) as f64).collect()).collect();
+            let series = series(&videos);
+            if let Ok(prepared) = prepare(&series) {
+                for &start in &prepared.starts {
+                    let rows = start as usize..start as usize + STEPS + 1;
+                    let video = series.videos.iter().find(|v| v.rows.contains(&rows.start)).expect("some video");
+                    prop_assert!(rows.end <= video.rows.end, "{rows:?} leaves {:?}", video.rows);
+                    prop_assert!(series.at[rows.end - 2] < series.at[rows.end - 1], "the target lies after the window");
+                }
+                let expected: usize = lengths.iter().map(|n| n.saturating_sub(STEPS)).sum();
+                prop_assert_eq!(prepared.starts.len(), expected);
+                prop_assert_eq!(prepared.n_train, (0.8 * expected as f64) as usize);
+            }
+        }
+
+        #[test]
+        fn scaling_is_undone(counts in prop::collection::vec(0u64..100_000_000_000, 2..50)) {
+            let rows: Vec<[f64; 6]> = counts.iter().map(|&c| [c as f64; 6]).collect();
+            let scaler = Scaler::fit(rows.iter().copied());
+            for row in rows {
+                let scaled = scaler.scale(0, row[0]);
+                prop_assert!((0.0..=1.0).contains(&scaled));
+                let tolerance = scaler.range(0) * f64::from(f32::EPSILON);
+                prop_assert!((scaler.unscale(0, scaled) - row[0]).abs() <= tolerance);
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Files that are written whole or not at all.
+
+use super::Error;
+use sha2::{Digest, Sha256};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long to wait for another process; publishing takes well under a second.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An exclusive lock, freed when dropped or when the process ends in whatever way.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    pub(super) fn take(path: PathBuf) -> Result<Self, Error> {
+        let file = match File::options().create(true).append(true).open(&path) {
+            Ok(file) => file,
+            Err(source) => return Err(Error::Write { path, source }),
+        };
+        let began = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::Error(source)) => return Err(Error::Write { path, source }),
+                Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::Locked { path, seconds: PATIENCE.as_secs() });
+                }
+            }
+        }
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// Writes a new file and flushes it to the disk.
+pub(super) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Replaces a file by one atomic step; after a crash either the old or the new one is there.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".new-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(dir)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|e| e.error)?;
+    flush_dir(dir)
+}
+
+/// Makes names created or renamed in `dir` survive a power cut.
+pub(super) fn flush_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Removes what a killed process left half written.
+pub(super) fn remove_leftovers(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with(".staging-") {
+            fs::remove_dir_all(entry.path())?;
+        } else if name.to_string_lossy().starts_with(".new-") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}

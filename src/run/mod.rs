@@ -1,0 +1,215 @@
+//! Runs: a checked job goes in; rows, versions, a champion and events come out.
+//!
+//! Composes the rooms to its left; each kind's steps stand in order in a file of their own. Nothing here draws or prints.
+
+mod predict;
+mod promotion;
+mod report;
+mod retrain;
+
+pub use predict::{Forecast, Impossible, Predictions, predict};
+pub use promotion::{promote, reconcile, rollback};
+pub use report::{RunReport, TargetReport, report};
+
+use crate::data::{Source, Target};
+use crate::event::{Event, Listener};
+use crate::job::{Job, Kind};
+use crate::registry::{Registry, Version};
+use crate::settings::Settings;
+use crate::store::{NewRun, Outcome, Owner, Store};
+use crate::{data, export, recipe, registry, runtime, store, train};
+use chrono::{SecondsFormat, Utc};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What every run works with.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Settings of the host.
+    pub settings: Settings,
+    /// The state database.
+    pub store: Store,
+    /// The versions.
+    pub registry: Registry,
+}
+
+impl Context {
+    /// Opens the state database and the registry.
+    pub async fn open(settings: Settings) -> Result<Self, Error> {
+        let registry = Registry::open(&settings.registry.dir)?;
+        let store = Store::open(&settings.state.url).await?;
+        Ok(Self { settings, store, registry })
+    }
+
+    /// Connects to the recorded counts.
+    pub async fn source(&self) -> Result<Source, Error> {
+        let source = &self.settings.source;
+        Ok(Source::connect(&source.url, &source.table, source.statement_timeout).await?)
+    }
+}
+
+/// Why a run, or something else that works with versions, failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state database.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The recorded counts.
+    #[error(transparent)]
+    Data(#[from] data::Error),
+    /// Too little data.
+    #[error(transparent)]
+    Recipe(#[from] recipe::Error),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// ONNX Runtime.
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    /// The training of one model.
+    #[error("{target}: {source}")]
+    Train {
+        /// Which.
+        target: Target,
+        /// Why.
+        source: train::Error,
+    },
+    /// The export of one model.
+    #[error("{target}: {source}")]
+    Parity {
+        /// Which.
+        target: Target,
+        /// By how much.
+        source: export::ParityError,
+    },
+    /// A defect of retraind.
+    #[error("finish the work on {target}: it panicked, which is a defect of retraind; the log above says where")]
+    Panicked {
+        /// Which model.
+        target: Target,
+    },
+    /// The same job is running.
+    #[error("run {job}: run {run_id} of it is under way; wait for it to end (`retraind show {run_id}`)")]
+    Busy {
+        /// Whose.
+        job: String,
+        /// The other run.
+        run_id: i64,
+    },
+    /// A rejected version was to be promoted.
+    #[error("promote {version} of {target}: the gate {verdict}; add --force to bring it into service all the same")]
+    Refused {
+        /// Whose.
+        target: Target,
+        /// Which.
+        version: Version,
+        /// What the gate said.
+        verdict: String,
+    },
+    /// There is nothing to go back to.
+    #[error("roll back {target}: {reason}")]
+    NoEarlierChampion {
+        /// Whose.
+        target: Target,
+        /// Why.
+        reason: String,
+    },
+    /// There is nothing to forecast with.
+    #[error(
+        "forecast {target}: no version is in service; `retraind run weekly-retrain` trains one, \
+         `retraind promote {target} VERSION` brings one into service"
+    )]
+    NoChampion {
+        /// Whose.
+        target: Target,
+    },
+    /// A version that this program cannot use.
+    #[error("forecast {target} with {version}: {reason}")]
+    Unusable {
+        /// Whose.
+        target: Target,
+        /// Which.
+        version: Version,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Whether it is nobody's fault: somebody asked for the end.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Train { source: train::Error::Stopped { .. }, .. })
+    }
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its number in the state database.
+    pub run_id: i64,
+    /// `Ok(true)` when every version passed its gate.
+    pub result: Result<bool, Error>,
+}
+
+/// Runs a job to its end in this process. Err: it could not even begin.
+pub async fn run(
+    context: &Context,
+    job: &Job,
+    cause: &str,
+    stop: Arc<AtomicBool>,
+    listener: Listener,
+) -> Result<Ended, Error> {
+    let store = &context.store;
+    store.reap(Owner::is_alive).await?;
+    reconcile(context).await?;
+    let instant = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
+    let queued = store
+        .enqueue_run(NewRun {
+            run_key: &format!("{}/{cause}/{instant}", job.name),
+            job: &job.name,
+            kind: job.kind.name(),
+            cause,
+            job_toml: &job.to_toml(),
+        })
+        .await?;
+    let claim = store.start_run(queued.id, &Owner::this_process()?).await?;
+    // Every process looks after it has shown itself, so of two that start at once exactly the later one gives way.
+    let earlier = store.running_runs().await?.into_iter().find(|run| run.job == job.name && run.id < queued.id);
+    if let Some(other) = earlier {
+        let error = Error::Busy { job: job.name.clone(), run_id: other.id };
+        store.finish_run(claim, &Outcome::Cancelled(format!("run {} of this job was under way", other.id))).await?;
+        return Err(error);
+    }
+    listener(Event::Started { run_id: queued.id, job: job.name.clone() });
+    let Kind::Retrain(settings) = &job.kind;
+    let result = retrain::retrain(context, job, settings, claim, stop, listener).await;
+    let outcome = match &result {
+        Ok(true) => Outcome::Succeeded,
+        Ok(false) => Outcome::Rejected,
+        Err(error) if error.is_cancelled() => Outcome::Cancelled("stopped by a signal".to_owned()),
+        Err(error) => Outcome::Failed(format!("failed to {}", chain(error))),
+    };
+    match store.finish_run(claim, &outcome).await {
+        Ok(()) => Ok(Ended { run_id: queued.id, result }),
+        // what the run itself failed with says more than that this could not be written down
+        Err(_) if result.is_err() => Ok(Ended { run_id: queued.id, result }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An error with its causes, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        // `#[error(transparent)]` and wrappers that quote their cause would say it twice
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
+

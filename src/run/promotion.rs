@@ -1,0 +1,249 @@
+//! Bringing versions into service and out of it: the registry's champion file and the state database, kept in step.
+//!
+//! A promotion is a row before it is an action. After a crash in between, [`reconcile`] looks at the champion file,
+//! which is the truth, and writes down how it ended.
+
+use super::{Context, Error};
+use crate::data::Target;
+use crate::evaluate::Naive;
+use crate::registry::{Lock, Metadata, Registry, Version};
+use crate::store::{self, Claim, NewPromotion, PromotionKind, PromotionState, Settlement, Store};
+use sha2::{Digest, Sha256};
+use std::fs;
+
+/// Writes a published version and its metrics into the state database; once is enough, twice does no harm.
+pub(super) async fn register(
+    store: &Store,
+    claim: Option<Claim>,
+    metadata: &Metadata,
+    metadata_sha256: &str,
+) -> Result<(), Error> {
+    let (target, version) = (metadata.target.to_string(), metadata.version.to_string());
+    // a directory adopted after a crash may come from a database that is not this one
+    let run_id = match claim {
+        Some(claim) => Some(claim.run_id),
+        None => store.run(metadata.run_id).await.ok().filter(|run| run.queued_at <= metadata.created_at).map(|r| r.id),
+    };
+    let scores = &metadata.metrics;
+    let naive = |which| scores.naive.get(&which).map(|measured| measured.scaled.mae);
+    let metrics = store::Metrics {
+        target: target.clone(),
+        version: version.clone(),
+        dataset: "validation".to_owned(),
+        measured_at: metadata.created_at,
+        run_id,
+        n_points: scores.n as i64,
+        mae: scores.own.scaled.mae,
+        mse: scores.own.scaled.mse,
+        rmse: scores.own.scaled.rmse,
+        mae_counts: Some(scores.own.counts.mae),
+        mae_last_value: naive(Naive::LastValue),
+        mae_drift: naive(Naive::Drift),
+        mae_seasonal: None,
+        skill: scores.skill,
+    };
+    let row = store::Version {
+        target,
+        version,
+        run_id,
+        created_at: metadata.created_at,
+        recipe: metadata.recipe.clone(),
+        training_data_version: metadata.training_data_version.sha256.clone(),
+        parent_version: metadata.parent_champion.map(|parent| parent.to_string()),
+        verdict: metadata.verdict.word().to_owned(),
+        reasons: metadata.verdict.rules.iter().map(|rule| rule.reason.clone()).collect(),
+        metadata_sha256: metadata_sha256.to_owned(),
+    };
+    Ok(store.register_version(claim, &row, &[metrics]).await?)
+}
+
+/// Brings a version into service by hand. Returns the one that was there before.
+pub async fn promote(
+    context: &Context,
+    target: Target,
+    version: Version,
+    force: bool,
+) -> Result<Option<Version>, Error> {
+    reconcile(context).await?;
+    let metadata = context.registry.verify(target, version)?;
+    if !metadata.verdict.passed && !force {
+        return Err(Error::Refused { target, version, verdict: metadata.verdict.to_string() });
+    }
+    let cause = if metadata.verdict.passed { "by hand" } else { "by hand, against the gate's verdict (--force)" };
+    bring_into_service(context, None, target, version, cause).await
+}
+
+/// Brings the champion before the present one back. Returns the two: which left, which came.
+pub async fn rollback(context: &Context, target: Target) -> Result<(Version, Version), Error> {
+    reconcile(context).await?;
+    let none = |reason: &str| Error::NoEarlierChampion { target, reason: reason.to_owned() };
+    let champion = context.registry.champion(target)?.ok_or_else(|| none("no version is in service"))?;
+    let history = context.store.promotions(Some(&target.to_string())).await?;
+    let earlier = champions(&history)
+        .into_iter()
+        .rev()
+        .find(|version| *version != champion)
+        .ok_or_else(|| none(&format!("{champion} is the first version that was in service")))?;
+    context.registry.verify(target, earlier)?;
+    let cause = format!("by hand, back from {champion}");
+    swap(context, None, target, earlier, PromotionKind::Rollback, &cause).await?;
+    Ok((champion, earlier))
+}
+
+/// The champions that a rollback can still return to, oldest first: each rollback takes away the last one.
+fn champions(newest_first: &[store::Promotion]) -> Vec<Version> {
+    let mut stack: Vec<Version> = Vec::new();
+    for promotion in newest_first.iter().rev().filter(|p| p.state == PromotionState::Done) {
+        let Ok(version) = promotion.version.parse() else { continue };
+        if promotion.kind == PromotionKind::Rollback {
+            while stack.last().is_some_and(|last| *last != version) {
+                stack.pop();
+            }
+        }
+        if stack.last() != Some(&version) {
+            stack.push(version);
+        }
+    }
+    stack
+}
+
+/// Puts a verified version into the champion's place. Returns the one that was there before.
+pub(super) async fn bring_into_service(
+    context: &Context,
+    claim: Option<Claim>,
+    target: Target,
+    version: Version,
+    cause: &str,
+) -> Result<Option<Version>, Error> {
+    let kind = match context.registry.champion(target)? {
+        None => PromotionKind::First,
+        Some(_) => PromotionKind::Promote,
+    };
+    swap(context, claim, target, version, kind, cause).await
+}
+
+async fn swap(
+    context: &Context,
+    claim: Option<Claim>,
+    target: Target,
+    version: Version,
+    kind: PromotionKind,
+    cause: &str,
+) -> Result<Option<Version>, Error> {
+    let Context { store, registry, .. } = context;
+    let _lock = locked(registry, target).await?;
+    let previous = registry.champion(target)?;
+    if previous == Some(version) {
+        return Ok(previous);
+    }
+    let promotion = store
+        .begin_promotion(
+            claim,
+            NewPromotion {
+                target: &target.to_string(),
+                version: &version.to_string(),
+                previous_version: previous.map(|p| p.to_string()).as_deref(),
+                kind,
+                cause,
+            },
+        )
+        .await?;
+    match registry.set_champion(target, version) {
+        Ok(()) => store.settle_promotion(promotion.id, Settlement::Done).await?,
+        Err(error) => {
+            // renamed or not: the file says which
+            let done = registry.champion(target)? == Some(version);
+            let settlement = if done { Settlement::Done } else { Settlement::Abandoned };
+            store.settle_promotion(promotion.id, settlement).await?;
+            return Err(error.into());
+        }
+    }
+    Ok(previous)
+}
+
+/// Writes down what a crash left open: promotions begun and not settled, versions published and not registered.
+pub async fn reconcile(context: &Context) -> Result<(), Error> {
+    let Context { store, registry, .. } = context;
+    for promotion in store.pending_promotions().await? {
+        let Ok(target) = promotion.target.parse::<Target>() else { continue };
+        // whoever is in the middle of it holds the lock; when we have it, nobody is
+        let _lock = locked(registry, target).await?;
+        let champion = registry.champion(target)?.map(|version| version.to_string());
+        let done = champion.as_deref() == Some(promotion.version.as_str());
+        let settlement = if done { Settlement::Done } else { Settlement::Abandoned };
+        match store.settle_promotion(promotion.id, settlement).await {
+            // settled by its owner between our two looks
+            Ok(()) | Err(store::Error::PromotionSettled { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for target in Target::ALL {
+        let known = store.versions(Some(&target.to_string())).await?;
+        for version in registry.versions(target)? {
+            if known.iter().any(|row| row.version == version.to_string()) {
+                continue;
+            }
+            match registry.verify(target, version) {
+                Ok(metadata) => {
+                    let path = registry.path(target, version).join(crate::registry::file::METADATA);
+                    let json = fs::read(&path).map_err(|source| crate::registry::Error::Read { path, source })?;
+                    register(store, None, &metadata, &hex::encode(Sha256::digest(json))).await?;
+                    tracing::info!(%target, %version, "registered a version that a crash had left out");
+                }
+                Err(error) => {
+                    tracing::warn!(%target, %version, %error, "a version in the registry cannot be registered");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the target's lock without holding up the other tasks.
+async fn locked(registry: &Registry, target: Target) -> Result<Lock, Error> {
+    let registry = registry.clone();
+    match tokio::task::spawn_blocking(move || registry.lock(target)).await {
+        Ok(lock) => Ok(lock?),
+        Err(_) => Err(Error::Panicked { target }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::Utc;
+
+    /// `p3` promotes v0003, `r1` rolls back to v0001; a trailing `?` leaves it abandoned.
+    fn check(history: &[&str], expected: &[u32]) {
+        let promotions: Vec<store::Promotion> = history
+            .iter()
+            .enumerate()
+            .map(|(id, step)| store::Promotion {
+                id: id as i64,
+                target: "views".to_owned(),
+                version: format!("v000{}", &step[1..2]),
+                previous_version: None,
+                kind: if step.starts_with('r') { PromotionKind::Rollback } else { PromotionKind::Promote },
+                cause: String::new(),
+                run_id: None,
+                state: if step.ends_with('?') { PromotionState::Abandoned } else { PromotionState::Done },
+                begun_at: Utc::now(),
+                settled_at: None,
+            })
+            .rev()
+            .collect();
+        let expected: Vec<Version> = expected.iter().map(|n| n.to_string().parse().expect("a version")).collect();
+        assert_eq!(champions(&promotions), expected, "{history:?}");
+    }
+
+    #[test]
+    fn rollbacks_go_back_step_by_step() {
+        check(&[], &[]);
+        check(&["p1", "p2", "p3"], &[1, 2, 3]);
+        check(&["p1", "p2", "p3", "r2"], &[1, 2]);
+        check(&["p1", "p2", "p3", "r2", "r1"], &[1]);
+        check(&["p1", "p2", "r1", "p3"], &[1, 3]);
+        check(&["p1", "p2?", "p3"], &[1, 3]);
+        check(&["p1", "p2", "p1"], &[1, 2, 1]);
+    }
+}

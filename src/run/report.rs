@@ -1,0 +1,55 @@
+//! A run as people and programs look at it: its row, its targets, what was measured of their versions.
+
+use super::{Context, Error};
+use crate::data::Target;
+use crate::evaluate::Scores;
+use crate::gate::Judged;
+use crate::store::{self, PromotionState, Run, RunTarget};
+use serde::Serialize;
+
+/// One run, whole: what `show`, `run` and their `--json` say.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunReport {
+    /// Its row.
+    #[serde(flatten)]
+    pub run: Run,
+    /// Its targets, in the order of [`Target::ALL`].
+    pub targets: Vec<TargetReport>,
+}
+
+/// What became of one target of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct TargetReport {
+    /// Its row.
+    #[serde(flatten)]
+    pub row: RunTarget,
+    /// Whether the run brought its version into service.
+    pub promoted: bool,
+    /// What the gate said, rule by rule; empty where there is no version, or it is gone from the registry.
+    pub rules: Vec<Judged>,
+    /// What was measured of its version; none where there is no version, or it is gone from the registry.
+    pub metrics: Option<Scores>,
+}
+
+/// Collects a run's report.
+pub async fn report(context: &Context, run_id: i64) -> Result<RunReport, Error> {
+    let run = context.store.run(run_id).await?;
+    let rows = context.store.targets(run_id).await?;
+    let mut targets = Vec::new();
+    for target in Target::ALL {
+        let Some(row) = rows.iter().find(|row| row.target == target.to_string()).cloned() else { continue };
+        let promotions = context.store.promotions(Some(&row.target)).await?;
+        let promoted = promotions.iter().any(|p| is_of(p, run_id) && Some(&p.version) == row.version.as_ref());
+        let version = row.version.as_deref().and_then(|version| version.parse().ok());
+        let metadata = version
+            .and_then(|version| context.registry.metadata(target, version).ok())
+            .filter(|metadata| metadata.run_id == run_id);
+        let (rules, metrics) = metadata.map_or((Vec::new(), None), |m| (m.verdict.rules, Some(m.metrics)));
+        targets.push(TargetReport { row, promoted, rules, metrics });
+    }
+    Ok(RunReport { run, targets })
+}
+
+fn is_of(promotion: &store::Promotion, run_id: i64) -> bool {
+    promotion.run_id == Some(run_id) && promotion.state == PromotionState::Done
+}

@@ -1,0 +1,156 @@
+//! Finding and loading the ONNX Runtime library.
+//!
+//! A missing, too old or broken library makes the loader panic, hang or crash. So each candidate is first opened by a
+//! child process with a time limit; only one that survived it is loaded here.
+
+use super::Error;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::time::Duration;
+use tokio::process::Command;
+
+/// The version that `ops/fetch-onnxruntime` brings and that the binding is made for.
+pub const PINNED_VERSION: &str = "1.32.0";
+
+const FILE_NAME: &str = "libonnxruntime.so";
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a library said of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Probed {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its version, such as `1.32.0`.
+    pub version: String,
+}
+
+/// A place looked at in vain.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// Which file.
+    pub path: PathBuf,
+    /// Why it was looked at.
+    pub because: &'static str,
+    /// What was wrong.
+    pub problem: String,
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}): {}", self.path.display(), self.because, self.problem)
+    }
+}
+
+/// Where to look, in order: the setting alone if there is one, else `ORT_DYLIB_PATH` alone if set, else the places
+/// that `make onnxruntime` and `ops/install` use.
+pub fn candidates(setting: Option<&Path>) -> Vec<(PathBuf, &'static str)> {
+    if let Some(path) = setting {
+        return vec![(path.to_owned(), "[onnxruntime] library")];
+    }
+    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|p| !p.is_empty()) {
+        return vec![(PathBuf::from(path), "ORT_DYLIB_PATH")];
+    }
+    let mut places = Vec::new();
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.join("lib/retraind")));
+    if let Some(dir) = beside {
+        places.push((dir.join(FILE_NAME), "beside the program"));
+    }
+    for dir in ["/usr/local/lib/retraind", "/usr/lib/retraind"] {
+        places.push((Path::new(dir).join(FILE_NAME), "installed"));
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .filter(|p| !p.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    if let Some(cache) = cache {
+        let dir = cache.join("retraind/onnxruntime").join(PINNED_VERSION);
+        places.push((dir.join(FILE_NAME), "fetched by make onnxruntime"));
+    }
+    places.dedup_by(|a, b| a.0 == b.0);
+    places
+}
+
+/// The first library that works, after a child process has tried it.
+pub async fn find(setting: Option<&Path>) -> Result<Probed, Error> {
+    let mut tried = Vec::new();
+    for (path, because) in candidates(setting) {
+        match probe(&path).await {
+            Ok(probed) => return Ok(probed),
+            Err(problem) => tried.push(Tried { path, because, problem }),
+        }
+    }
+    Err(Error::NotFound { tried })
+}
+
+/// Asks a child process to load the library at `path`. Err: what went wrong, in words.
+async fn probe(path: &Path) -> Result<Probed, String> {
+    if !path.exists() {
+        return Err("no such file".to_owned());
+    }
+    let path = std::path::absolute(path).map_err(|e| e.to_string())?;
+    let program = std::env::current_exe().map_err(|e| format!("could not find this program to probe with: {e}"))?;
+    let child = Command::new(program)
+        .arg("probe-onnxruntime")
+        .arg(&path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .output();
+    let output = match tokio::time::timeout(TIME_LIMIT, child).await {
+        Err(_) => return Err(format!("loading it did not end within {} s", TIME_LIMIT.as_secs())),
+        Ok(Err(e)) => return Err(format!("the probing process did not start: {e}")),
+        Ok(Ok(output)) => output,
+    };
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it said nothing");
+        return Err(match output.status.code() {
+            Some(_) => last.trim_start_matches("error: ").to_owned(),
+            None => format!("loading it crashed the probing process ({})", output.status),
+        });
+    }
+    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    Ok(Probed { path, version })
+}
+
+/// The child's end: loads the library in this process and returns its version.
+pub fn probe_here(path: &Path) -> Result<String, Error> {
+    Library::load(&Probed { path: path.to_owned(), version: String::new() })?;
+    // "ORT Build Info: git-branch=rel-1.32.0, git-commit-id=…, build type=Release, …"
+    let info = ort::info();
+    let branch = info.split_once("git-branch=").map_or(info, |(_, rest)| rest);
+    let branch = branch.split(',').next().unwrap_or(branch);
+    Ok(branch.trim_start_matches("rel-").to_owned())
+}
+
+/// Proof that ONNX Runtime is loaded in this process; it stays so until the process ends.
+#[derive(Clone, Copy)]
+pub struct Library(&'static ort::environment::Environment);
+
+/// One environment a process: ONNX Runtime allows no more. Kept for ever, since sessions refer to it.
+static ENVIRONMENT: OnceLock<ort::environment::Environment> = OnceLock::new();
+
+impl Library {
+    /// Loads a probed library. The first call decides for the process.
+    pub fn load(probed: &Probed) -> Result<Self, Error> {
+        if let Some(environment) = ENVIRONMENT.get() {
+            return Ok(Self(environment));
+        }
+        let failed = |reason: String| Error::Load { path: probed.path.clone(), reason };
+        let environment = ort::init_from(&probed.path)
+            .map_err(|e| failed(e.to_string()))?
+            .with_telemetry(false)
+            .build()
+            .map_err(|e| failed(e.to_string()))?;
+        // two threads may have come this far; either environment serves
+        Ok(Self(ENVIRONMENT.get_or_init(|| environment)))
+    }
+
+    pub(super) fn environment(self) -> &'static ort::environment::Environment {
+        self.0
+    }
+}

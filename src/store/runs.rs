@@ -1,0 +1,189 @@
+//! Runs: queued, claimed by an attempt, ended once and for all.
+
+use super::run::{RunRow, run_columns};
+use super::{Claim, Error, NewRun, Outcome, Owner, Result, Run, RunState, Store, clean, now};
+
+/// Why a step that starts from `queued` matched no row.
+macro_rules! not_queued {
+    ($tx:ident, $run_id:ident, $step:literal) => {{
+        let found: Option<String> =
+            sqlx::query_scalar("SELECT state FROM runs WHERE id = $1").bind($run_id).fetch_optional(&mut *$tx).await?;
+        not_in_state($run_id, $step, found)
+    }};
+}
+impl Store {
+    /// Queues a run, unless its key has been used: [`Error::RunKeyTaken`].
+    pub async fn enqueue_run(&self, new: NewRun<'_>) -> Result<Run> {
+        let row: RunRow = in_transaction!(self, |tx| {
+            let queued = sqlx::query_as(concat!(
+                "INSERT INTO runs (run_key, job, kind, cause, state, job_toml, queued_at)
+                 VALUES ($1, $2, $3, $4, 'queued', $5, $6)
+                 ON CONFLICT (run_key) DO NOTHING
+                 RETURNING ",
+                run_columns!()
+            ))
+            .bind(new.run_key)
+            .bind(new.job)
+            .bind(new.kind)
+            .bind(new.cause)
+            .bind(new.job_toml)
+            .bind(now())
+            .fetch_optional(&mut *tx)
+            .await?;
+            let Some(queued) = queued else {
+                let run_id = sqlx::query_scalar("SELECT id FROM runs WHERE run_key = $1")
+                    .bind(new.run_key)
+                    .fetch_one(&mut *tx)
+                    .await?;
+                return Err(Error::RunKeyTaken { run_key: new.run_key.to_owned(), run_id });
+            };
+            queued
+        });
+        row.try_into()
+    }
+
+    /// Claims a queued run for `owner`: from here on it is running.
+    pub async fn start_run(&self, id: i64, owner: &Owner) -> Result<Claim> {
+        let attempt = in_transaction!(self, |tx| {
+            let attempt = sqlx::query_scalar(
+                "UPDATE runs SET state = 'running', attempt = attempt + 1, started_at = $2, heard_at = $2,
+                     owner_host = $3, owner_boot_id = $4, owner_pid = $5, owner_process_start = $6
+                 WHERE id = $1 AND state = 'queued'
+                 RETURNING attempt",
+            )
+            .bind(id)
+            .bind(now())
+            .bind(&owner.host)
+            .bind(&owner.boot_id)
+            .bind(owner.pid)
+            .bind(owner.process_start)
+            .fetch_optional(&mut *tx)
+            .await?;
+            let Some(attempt) = attempt else { return Err(not_queued!(tx, id, "start")) };
+            attempt
+        });
+        Ok(Claim { run_id: id, attempt })
+    }
+
+    /// Gives the run to a new attempt; from here on `given_up` can write nothing.
+    pub async fn next_attempt(&self, given_up: Claim, owner: &Owner) -> Result<Claim> {
+        in_transaction!(self, |tx| {
+            hold!(tx, given_up);
+            sqlx::query(
+                "UPDATE runs SET attempt = attempt + 1,
+                     owner_host = $2, owner_boot_id = $3, owner_pid = $4, owner_process_start = $5
+                 WHERE id = $1",
+            )
+            .bind(given_up.run_id)
+            .bind(&owner.host)
+            .bind(&owner.boot_id)
+            .bind(owner.pid)
+            .bind(owner.process_start)
+            .execute(&mut *tx)
+            .await?;
+        });
+        Ok(Claim { attempt: given_up.attempt + 1, ..given_up })
+    }
+
+    /// Ends a run. Final: whoever comes second gets [`Error::Fenced`].
+    pub async fn finish_run(&self, claim: Claim, outcome: &Outcome) -> Result<()> {
+        in_transaction!(self, |tx| {
+            let ended = sqlx::query(
+                "UPDATE runs SET state = $3, ended_at = $4, error = $5
+                 WHERE id = $1 AND attempt = $2 AND state = 'running'",
+            )
+            .bind(claim.run_id)
+            .bind(claim.attempt)
+            .bind(outcome.state().as_str())
+            .bind(now())
+            .bind(outcome.error())
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            if ended == 0 {
+                return Err(refusal!(tx, claim));
+            }
+        });
+        Ok(())
+    }
+
+    /// Cancels a run that nobody has started. A running one is ended through its claim.
+    pub async fn cancel_queued_run(&self, id: i64, reason: &str) -> Result<()> {
+        in_transaction!(self, |tx| {
+            let cancelled = sqlx::query(
+                "UPDATE runs SET state = 'cancelled', ended_at = $2, error = $3
+                 WHERE id = $1 AND state = 'queued'",
+            )
+            .bind(id)
+            .bind(now())
+            .bind(clean(reason))
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            if cancelled == 0 {
+                return Err(not_queued!(tx, id, "cancel"));
+            }
+        });
+        Ok(())
+    }
+
+    /// One run.
+    pub async fn run(&self, id: i64) -> Result<Run> {
+        let row: Option<RunRow> = on_pool!(self, |pool| {
+            sqlx::query_as(concat!("SELECT ", run_columns!(), " FROM runs WHERE id = $1"))
+                .bind(id)
+                .fetch_optional(pool)
+                .await?
+        });
+        row.ok_or(Error::NoSuchRun(id))?.try_into()
+    }
+
+    /// The last `limit` runs, of one job or of all; newest first.
+    pub async fn runs(&self, job: Option<&str>, limit: u32) -> Result<Vec<Run>> {
+        let rows: Vec<RunRow> = on_pool!(self, |pool| {
+            sqlx::query_as(concat!(
+                "SELECT ",
+                run_columns!(),
+                " FROM runs WHERE $1 IS NULL OR job = $1 ORDER BY id DESC LIMIT $2"
+            ))
+            .bind(job)
+            .bind(i64::from(limit))
+            .fetch_all(pool)
+            .await?
+        });
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// Runs that wait for a worker; oldest first.
+    pub async fn queued_runs(&self) -> Result<Vec<Run>> {
+        self.unfinished_runs(RunState::Queued).await
+    }
+
+    /// Runs that an attempt has; oldest first.
+    pub async fn running_runs(&self) -> Result<Vec<Run>> {
+        self.unfinished_runs(RunState::Running).await
+    }
+
+    async fn unfinished_runs(&self, state: RunState) -> Result<Vec<Run>> {
+        let rows: Vec<RunRow> = on_pool!(self, |pool| {
+            // Naming both states lets the planner see that the partial index covers the question.
+            sqlx::query_as(concat!(
+                "SELECT ",
+                run_columns!(),
+                " FROM runs WHERE state IN ('queued', 'running') AND state = $1 ORDER BY id"
+            ))
+            .bind(state.as_str())
+            .fetch_all(pool)
+            .await?
+        });
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+}
+
+fn not_in_state(run_id: i64, step: &'static str, found: Option<String>) -> Error {
+    match found.map(|word| word.parse()) {
+        None => Error::NoSuchRun(run_id),
+        Some(Ok(found)) => Error::NotInState { run_id, step, needed: RunState::Queued, found },
+        Some(Err(error)) => error,
+    }
+}
