@@ -166,8 +166,7 @@ fn extent(table: &Table, header: Range<usize>) -> Range<usize> {
 
 /// Overwrites a range with spaces; lines stay where they are.
 fn blank(text: &mut String, range: Range<usize>) {
-    let spaces: String =
-        text[range.clone()].bytes().map(|b| if b == b'\n' { '\n' } else { ' ' }).collect();
+    let spaces: String = text[range.clone()].bytes().map(|b| if b == b'\n' { '\n' } else { ' ' }).collect();
     text.replace_range(range, &spaces);
 }
 
@@ -176,9 +175,8 @@ fn suggestion(message: &str) -> Option<String> {
     let (unknown, expected) = message.split_once(", expected ")?;
     let mistaken = unknown.strip_prefix("unknown ")?.split('`').nth(1)?;
     let known = expected.split('`').skip(1).step_by(2);
-    let (closest, score) = known
-        .map(|name| (name, strsim::jaro_winkler(mistaken, name)))
-        .max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let (closest, score) =
+        known.map(|name| (name, strsim::jaro_winkler(mistaken, name))).max_by(|a, b| a.1.total_cmp(&b.1))?;
     (score > 0.8).then(|| format!("did you mean `{closest}`?"))
 }
 

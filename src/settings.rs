@@ -175,9 +175,9 @@ pub struct Loaded {
 
 /// Reads the settings: `config`, else the file `RETRAIND_CONFIG` names, else the first of the usual places there is.
 pub fn load(config: Option<&Path>) -> Result<Loaded, Vec<Problem>> {
-    let named = config.map(Path::to_owned).or_else(|| {
-        std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
-    });
+    let named = config
+        .map(Path::to_owned)
+        .or_else(|| std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from));
     let file = named.or_else(|| PLACES.map(PathBuf::from).into_iter().find(|place| place.is_file()));
     let text = match &file {
         None => String::new(),

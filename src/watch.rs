@@ -67,7 +67,9 @@ impl Watch {
         if used_percent <= limit {
             return None;
         }
-        self.once(Rule::Memory, || format!("memory: {used_percent:.0} % of the host's memory is used (limit {limit} %)"))
+        self.once(Rule::Memory, || {
+            format!("memory: {used_percent:.0} % of the host's memory is used (limit {limit} %)")
+        })
     }
 
     fn once(&mut self, rule: Rule, say: impl FnOnce() -> String) -> Option<String> {

@@ -37,7 +37,11 @@ pub(super) async fn demo(args: &Args, config: Option<&Path>, output: &Output) ->
     let source = &settings.source;
     let Imported { inserted, updated, unchanged, videos } =
         Source::import(&source.url, &source.table, source.statement_timeout, &series, |_, _| ()).await?;
-    output.say(&format!("{} rows of {videos} sample videos: {inserted} new, {} there already", series.len(), updated + unchanged));
+    output.say(&format!(
+        "{} rows of {videos} sample videos: {inserted} new, {} there already",
+        series.len(),
+        updated + unchanged
+    ));
 
     let job = job::find(&settings.jobs.dir, WEEKLY_RETRAIN.0, &args.set)?;
     let context = Context::open(settings).await?;

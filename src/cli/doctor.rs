@@ -96,9 +96,8 @@ async fn state_database(settings: &Settings) -> Finding {
 
 async fn recorded_counts(settings: &Settings) -> Finding {
     let source = &settings.source;
-    let described = async {
-        data::Source::connect(&source.url, &source.table, source.statement_timeout).await?.describe().await
-    };
+    let described =
+        async { data::Source::connect(&source.url, &source.table, source.statement_timeout).await?.describe().await };
     let (state, says) = match described.await {
         Ok(d) if d.rows == 0 => {
             (State::Warning, format!("{} {}: the table {} is empty", d.backend, d.version, source.table))
@@ -151,9 +150,10 @@ fn registry(settings: &Settings) -> Finding {
             registry.champion(target)?;
         }
         // publishing writes here; better said now than after an hour of training
-        tempfile::Builder::new().prefix(".new-").tempfile_in(registry.root()).map_err(|source| {
-            crate::registry::Error::Write { path: registry.root().to_owned(), source }
-        })?;
+        tempfile::Builder::new()
+            .prefix(".new-")
+            .tempfile_in(registry.root())
+            .map_err(|source| crate::registry::Error::Write { path: registry.root().to_owned(), source })?;
         Ok::<_, crate::registry::Error>((versions, damaged))
     };
     let dir = settings.registry.dir.display();
@@ -198,9 +198,7 @@ async fn test_mail(smtp: &Smtp, host: &str) -> Result<(), String> {
         None => builder,
     };
     let builder = match (&smtp.username, &smtp.password) {
-        (Some(username), Some(password)) => {
-            builder.credentials(Credentials::new(username.clone(), password.clone()))
-        }
+        (Some(username), Some(password)) => builder.credentials(Credentials::new(username.clone(), password.clone())),
         _ => builder,
     };
     match builder.build::<Tokio1Executor>().test_connection().await {

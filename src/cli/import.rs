@@ -72,12 +72,11 @@ async fn files(
     reading.finish_and_clear();
     let writing = bar(output, "writing  {bar:24} {human_pos}/{human_len} rows  {per_sec}  {eta} left");
     let source = &settings.source;
-    let imported =
-        Source::import(&source.url, &source.table, source.statement_timeout, &series, |done, total| {
-            writing.set_length(total);
-            writing.set_position(done);
-        })
-        .await?;
+    let imported = Source::import(&source.url, &source.table, source.statement_timeout, &series, |done, total| {
+        writing.set_length(total);
+        writing.set_position(done);
+    })
+    .await?;
     writing.finish_and_clear();
     Ok((imported, report))
 }

@@ -118,11 +118,7 @@ pub(super) async fn promote(args: &PromoteArgs, config: Option<&Path>, output: &
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn rollback(
-    args: &RollbackArgs,
-    config: Option<&Path>,
-    output: &Output,
-) -> Result<ExitCode, Failure> {
+pub(super) async fn rollback(args: &RollbackArgs, config: Option<&Path>, output: &Output) -> Result<ExitCode, Failure> {
     let target = args.target;
     let context = Context::open(settings::load(config)?.settings).await?;
     let (left, came) = run::rollback(&context, target).await?;

@@ -87,7 +87,11 @@ impl Progress {
         let losses = format!("loss {}  val_loss {}", measure(row.loss), measure(row.val_loss));
         let Some(bars) = &self.bars else {
             let seconds = row.seconds;
-            self.say(&format!("{target}: epoch {}/{of}  {losses}  val_mae {}  {seconds:.2} s", row.epoch, measure(row.val_mae)));
+            self.say(&format!(
+                "{target}: epoch {}/{of}  {losses}  val_mae {}  {seconds:.2} s",
+                row.epoch,
+                measure(row.val_mae)
+            ));
             return;
         };
         let bar = state.models.entry(target).or_insert_with(|| {

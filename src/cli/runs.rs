@@ -46,7 +46,8 @@ pub(super) async fn list(args: &ListArgs, config: Option<&Path>, output: &Output
         output.line("no runs yet; `retraind run weekly-retrain` makes the first")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let columns = [number("run"), text("job"), text("cause"), text("state"), text("started"), number("seconds"), text("error")];
+    let columns =
+        [number("run"), text("job"), text("cause"), text("state"), text("started"), number("seconds"), text("error")];
     let rows: Vec<Vec<String>> = runs
         .iter()
         .map(|run| {

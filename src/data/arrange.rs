@@ -111,13 +111,15 @@ impl Arrivals {
             rank[video] = place as u32;
         }
         // Keys in one array: sorting row numbers alone would jump through the columns at each comparison.
-        let mut order: Vec<(u32, i64, u32)> = (0..self.at.len())
-            .map(|row| (rank[self.video[row] as usize], self.at[row], row as u32))
-            .collect();
+        let mut order: Vec<(u32, i64, u32)> =
+            (0..self.at.len()).map(|row| (rank[self.video[row] as usize], self.at[row], row as u32)).collect();
         order.sort_unstable();
         let mut kept: Vec<u32> = Vec::with_capacity(order.len());
         for same_time in order.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
-            kept.push(self.best_of(same_time.iter().map(|key| key.2)));
+            kept.push(match same_time {
+                [(_, _, row)] => *row,
+                rows => self.best_of(rows),
+            });
         }
         gather(&mut self.video, &kept);
         gather(&mut self.at, &kept);
@@ -128,20 +130,16 @@ impl Arrivals {
 
     /// Of rows with the same video and time the one with the highest counts, whatever the order they came in. The rest
     /// are noted.
-    fn best_of(&mut self, mut rows: impl Iterator<Item = u32>) -> u32 {
-        let Some(mut best) = rows.next() else { return 0 };
-        for row in rows {
-            let counts = compare(&self.counts, row, best);
+    fn best_of(&mut self, rows: &[(u32, i64, u32)]) -> u32 {
+        // Of equal counts the lowest rates win, and so any rate over a missing one, which is NaN.
+        let order = |&a: &u32, &b: &u32| {
+            compare(&self.counts, a, b).then_with(|| compare(&self.growth, b, a))
+        };
+        let best = rows.iter().map(|key| key.2).max_by(order).unwrap_or(0);
+        for &(_, _, row) in rows.iter().filter(|key| key.2 != best) {
+            let same = compare(&self.counts, row, best) == Ordering::Equal;
             let report = &mut self.reports[self.video[row as usize] as usize];
-            if counts == Ordering::Equal {
-                report.duplicates += 1;
-            } else {
-                report.conflicts += 1;
-            }
-            // Of equal counts the lowest rates win, and so any rate over a missing one, which is NaN.
-            if counts.then_with(|| compare(&self.growth, best, row)) == Ordering::Greater {
-                best = row;
-            }
+            *if same { &mut report.duplicates } else { &mut report.conflicts } += 1;
         }
         best
     }
@@ -198,12 +196,15 @@ mod tests {
 
     /// Checks the views and their growth, in order, and what is reported.
     fn check(rows: &[(&str, i64, f64, f64)], expected: &[(&str, i64, f64, f64)], reported: &[&str]) {
-        let rows: Vec<_> = rows.iter().map(|&(id, at, views, rate)| (id, at, [views, 1.0, 1.0], [rate, 0.0, 0.0])).collect();
+        let rows: Vec<_> =
+            rows.iter().map(|&(id, at, views, rate)| (id, at, [views, 1.0, 1.0], [rate, 0.0, 0.0])).collect();
         let (series, report) = arrange(&rows);
         let found: Vec<_> = series
             .videos
             .iter()
-            .flat_map(|v| v.rows.clone().map(|row| (v.id.as_str(), series.at[row], series.counts[0][row], series.growth[0][row])))
+            .flat_map(|v| {
+                v.rows.clone().map(|row| (v.id.as_str(), series.at[row], series.counts[0][row], series.growth[0][row]))
+            })
             .collect();
         assert_eq!(found, expected);
         assert_eq!(report.sentences(), reported);
@@ -249,7 +250,10 @@ mod tests {
             let refused = Arrivals::new().push("a", 1, [1.0, value, 1.0], [0.0; 3]);
             assert_eq!(refused, Err(NotACount { target: Target::Likes, value }));
         }
-        assert_eq!(arrange(&[("a", 1, [-0.0; 3], [-0.0; 3])]).0.fingerprint(), arrange(&[("a", 1, [0.0; 3], [0.0; 3])]).0.fingerprint());
+        assert_eq!(
+            arrange(&[("a", 1, [-0.0; 3], [-0.0; 3])]).0.fingerprint(),
+            arrange(&[("a", 1, [0.0; 3], [0.0; 3])]).0.fingerprint()
+        );
     }
 
     proptest! {

@@ -141,11 +141,8 @@ impl Columns {
         let place = |column: &str| {
             // The platform's own API writes viewCount.
             let same = |name: &String| name.replace('_', "").eq_ignore_ascii_case(&column.replace('_', ""));
-            let missing = || Error::HeaderMissing {
-                file: path.to_owned(),
-                column: column.to_owned(),
-                found: names.clone(),
-            };
+            let missing =
+                || Error::HeaderMissing { file: path.to_owned(), column: column.to_owned(), found: names.clone() };
             names.iter().position(same).ok_or_else(missing)
         };
         let [views, likes, comments] = COUNT_COLUMNS;
@@ -264,9 +261,15 @@ mod tests {
         check(&format!("{HEADER}{row},v,1,2,3\n").replace('\n', "\r\n"), &[[1.0, 2.0, 3.0]]);
         check(&format!("{HEADER}\n\n\"{row}\",\"v\",\"1\",2,3\n\n"), &[[1.0, 2.0, 3.0]]);
         check(&format!("{HEADER}{row},v, 1 ,2.0,3e0\n"), &[[1.0, 2.0, 3.0]]);
-        check(&format!("commentCount,likeCount,videoId,note,viewCount,timestamp\n3,2,v,x,1,{row}\n"), &[[1.0, 2.0, 3.0]]);
+        check(
+            &format!("commentCount,likeCount,videoId,note,viewCount,timestamp\n3,2,v,x,1,{row}\n"),
+            &[[1.0, 2.0, 3.0]],
+        );
         check(&format!("{HEADER}{row},v,1,2,3,more\n"), &[[1.0, 2.0, 3.0]]);
-        check(&format!("{HEADER}{row},v,10000000000,2147483648,9007199254740992\n"), &[[1e10, 2_147_483_648.0, 9_007_199_254_740_992.0]]);
+        check(
+            &format!("{HEADER}{row},v,10000000000,2147483648,9007199254740992\n"),
+            &[[1e10, 2_147_483_648.0, 9_007_199_254_740_992.0]],
+        );
     }
 
     fn check_bad(line: &str, expected: &str) {
@@ -283,15 +286,25 @@ mod tests {
         let counts = "counts are whole numbers from 0 to 9007199254740992";
         let time = "2024-01-01T00:00:01Z";
         check_bad(&format!("{time},v,1,,3"), &format!("column `like_count` is empty; {counts}"));
-        for bad in ["-1", "12.5", "1e300", "9007199254740993", "many", "NaN", "inf", "1 000", "99999999999999999999999"] {
+        for bad in ["-1", "12.5", "1e300", "9007199254740993", "many", "NaN", "inf", "1 000", "99999999999999999999999"]
+        {
             let expected = format!("column `view_count` holds `{bad}`; {counts}");
             check_bad(&format!("{time},v,{bad},2,3"), &expected);
         }
         check_bad("soon,v,1,2,3", "column `timestamp` holds `soon`; times look like 2023-12-04T13:05:31Z");
-        check_bad(&format!("{time},,1,2,3"), "column `video_id` is empty; ids are UTF-8 text of at least one character");
-        check_bad(&format!("{time},v,1,2"), "column `comment_count` is empty; the line has fewer fields than the first");
+        check_bad(
+            &format!("{time},,1,2,3"),
+            "column `video_id` is empty; ids are UTF-8 text of at least one character",
+        );
+        check_bad(
+            &format!("{time},v,1,2"),
+            "column `comment_count` is empty; the line has fewer fields than the first",
+        );
         let long = "x".repeat(50);
-        check_bad(&format!("{long},v,1,2,3"), &format!("column `timestamp` holds `{}…`; times look like 2023-12-04T13:05:31Z", "x".repeat(40)));
+        check_bad(
+            &format!("{long},v,1,2,3"),
+            &format!("column `timestamp` holds `{}…`; times look like 2023-12-04T13:05:31Z", "x".repeat(40)),
+        );
     }
 
     #[test]
@@ -300,9 +313,16 @@ mod tests {
             let error = read(&[text.as_bytes()], true).expect_err(text).to_string();
             assert!(error.ends_with(expected), "{error}");
         };
-        check("", "0.csv: it is empty; its first line must name the columns: timestamp,video_id,view_count,like_count,comment_count");
-        check("time,video_id,views\n", "0.csv:1: the first line names no column `timestamp` (there: time, video_id, views)");
-        check("timestamp;video_id\n", "0.csv:1: the first line names no column `video_id` (there: timestamp;video_id)");
+        check(
+            "",
+            "0.csv: it is empty; its first line must name the columns: timestamp,video_id,view_count,like_count,comment_count",
+        );
+        check(
+            "time,video_id,views\n",
+            "0.csv:1: the first line names no column `timestamp` (there: time, video_id, views)",
+        );
+        check("timestamp;video_id\n", "0.csv:1: the first line names no column `timestamp` (there: timestamp;video_id)");
+        check("timestamp,views\n", "0.csv:1: the first line names no column `video_id` (there: timestamp, views)");
         let missing = read_csv(&["no/such.csv".into()], true, |_, _| {}).expect_err("no file");
         assert_eq!(missing.to_string(), "read no/such.csv");
         assert!(matches!(missing, Error::Io { .. }));
@@ -331,7 +351,8 @@ mod tests {
         let path = directory.path().join("a.csv");
         write_csv(&path, &super::super::sample(1)).expect("written");
         let mut seen = Vec::new();
-        let (series, _) = read_csv(&[path.clone(), path.clone()], false, |done, total| seen.push((done, total))).expect("fine");
+        let (series, _) =
+            read_csv(&[path.clone(), path.clone()], false, |done, total| seen.push((done, total))).expect("fine");
         assert!(seen.is_sorted());
         let total = 2 * fs::metadata(&path).expect("a file").len();
         assert_eq!(seen.last(), Some(&(total, total)));

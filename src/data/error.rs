@@ -34,7 +34,8 @@ pub enum Error {
     /// The database answers but has no such table.
     #[error(
         "read table {table}: {url} has no such table (there: {}); correct `[source] table`, or make it with \
-         `retraind import FILE.csv…`", list(found)
+         `retraind import FILE.csv…`",
+        list(found)
     )]
     TableMissing {
         /// As given.
@@ -189,11 +190,15 @@ fn is_connection_lost(error: &sqlx::Error) -> bool {
 }
 
 fn is_transient(error: &sqlx::Error) -> bool {
-    // PostgreSQL: serialization failure, deadlock, lock timeout, out of memory or disk.
-    // SQLite: busy and locked; their extended codes keep the primary one in the low byte.
+    let sqlite = error.as_database_error().is_some_and(|e| e.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some());
     code(error).is_some_and(|code| {
-        matches!(code.as_str(), "40001" | "40P01" | "55P03" | "53200" | "53100")
-            || code.parse::<u32>().is_ok_and(|code| code < 0x10000 && matches!(code & 0xff, 5 | 6))
+        if sqlite {
+            // Busy and locked; extended codes keep the primary one in the low byte.
+            code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6))
+        } else {
+            // Serialization failure, deadlock, lock timeout, out of memory, out of disk.
+            matches!(code.as_str(), "40001" | "40P01" | "55P03" | "53200" | "53100")
+        }
     })
 }
 

@@ -86,7 +86,10 @@ mod tests {
         };
         for video in &table.videos {
             for row in video.rows.clone() {
-                let written = merged.write.video(&video.id).is_some_and(|v| merged.write.at[v.rows.clone()].contains(&table.at[row]));
+                let written = merged
+                    .write
+                    .video(&video.id)
+                    .is_some_and(|v| merged.write.at[v.rows.clone()].contains(&table.at[row]));
                 if !written {
                     push(table, &video.id, row);
                 }

@@ -114,7 +114,8 @@ fn record(habits: &Habits, random: &mut ChaCha8Rng, mut row: impl FnMut(i64, [f6
         }
         row((time * 1e6) as i64, seen);
         let step = pause(habits, k, time, random);
-        mood += (0.15 * normal(random) - mood) * (step / DAY * 6.0).min(1.0) + 0.02 * normal(random) * (step / HOUR).sqrt();
+        mood +=
+            (0.15 * normal(random) - mood) * (step / DAY * 6.0).min(1.0) + 0.02 * normal(random) * (step / HOUR).sqrt();
         let age = time - habits.start + habits.age + step / 2.0;
         let pace = liveliness(habits, age, time + step / 2.0) * (1.0 + mood).clamp(0.4, 1.8);
         for (target, count) in counts.iter_mut().enumerate() {
@@ -158,7 +159,7 @@ fn happened(expected: f64, random: &mut ChaCha8Rng) -> f64 {
 
 /// What an audit takes away: now and then a little, of the views about a thousandth.
 fn revised(target: usize, count: f64, random: &mut ChaCha8Rng) -> f64 {
-    let (chance, most) = [(0.008, count * 0.0015), (0.02, 4.0), (0.03, 3.0)][target];
+    let (chance, most) = [(0.01, count * 0.0015), (0.03, 6.0 + count * 0.0012), (0.03, 2.0 + count * 0.004)][target];
     if random.random::<f64>() < chance { (1.0 + most * random.random::<f64>()).floor() } else { 0.0 }
 }
 

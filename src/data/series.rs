@@ -105,10 +105,10 @@ impl Series {
         }
     }
 
-    /// The newest `n` rows of each video.
-    pub(super) fn newest(&self, n: usize) -> Self {
+    /// The newest `n` rows of each video whose id is wanted.
+    pub(super) fn newest(&self, n: usize, wanted: impl Fn(&String) -> bool) -> Self {
         let mut newest = Self::default();
-        for Video { id, rows } in &self.videos {
+        for Video { id, rows } in self.videos.iter().filter(|video| wanted(&video.id)) {
             for row in rows.end - rows.len().min(n)..rows.end {
                 newest.push(id, self.at[row], self.counts_of(row), self.growth_of(row));
             }
@@ -171,7 +171,9 @@ mod tests {
         assert_eq!(version, series("a", 0, 1.0, 0.0));
         assert_eq!((version.rows, version.videos), (2, 1));
         assert_eq!(version.last.map(|at| at.timestamp_micros()), Some(1));
-        for other in [series("b", 0, 1.0, 0.0), series("a", 1, 1.0, 0.0), series("a", 0, 2.0, 0.0), series("a", 0, 1.0, 1.0)] {
+        for other in
+            [series("b", 0, 1.0, 0.0), series("a", 1, 1.0, 0.0), series("a", 0, 2.0, 0.0), series("a", 0, 1.0, 1.0)]
+        {
             assert_ne!(version.sha256, other.sha256);
         }
         let empty = Series::default().fingerprint();

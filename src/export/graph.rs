@@ -1,8 +1,8 @@
 //! The graph: Transpose → LSTM → Squeeze → LSTM → Squeeze → Gemm → Relu → Gemm.
 
 use super::proto::{
-    ATTRIBUTE_INT, ATTRIBUTE_INTS, Attribute, Dimension, DimensionValue, FLOAT, Graph, INT64, Model, Node,
-    OperatorSet, Property, Shape, Tensor, TensorType, Type, ValueInfo,
+    ATTRIBUTE_INT, ATTRIBUTE_INTS, Attribute, Dimension, DimensionValue, FLOAT, Graph, INT64, Model, Node, OperatorSet,
+    Property, Shape, Tensor, TensorType, Type, ValueInfo,
 };
 use crate::model::{DenseWeights, LstmWeights, Weights};
 use prost::Message;
@@ -61,22 +61,10 @@ pub fn to_onnx(weights: &Weights, description: &Description) -> Vec<u8> {
         // [batch, steps, features] → [steps, batch, features]
         node("Transpose", "to_time_major", &[INPUT], &["steps"], vec![time_major]),
         // → [steps, 1 direction, batch, hidden]
-        node(
-            "LSTM",
-            "lstm_1",
-            &["steps", "lstm_1.W", "lstm_1.R", "lstm_1.B"],
-            &["sequence"],
-            vec![hidden_size()],
-        ),
+        node("LSTM", "lstm_1", &["steps", "lstm_1.W", "lstm_1.R", "lstm_1.B"], &["sequence"], vec![hidden_size()]),
         node("Squeeze", "one_direction", &["sequence", "direction_axis"], &["sequence_1"], vec![]),
         // only the last hidden state, [1 direction, batch, hidden], goes on
-        node(
-            "LSTM",
-            "lstm_2",
-            &["sequence_1", "lstm_2.W", "lstm_2.R", "lstm_2.B"],
-            &["", "last"],
-            vec![hidden_size()],
-        ),
+        node("LSTM", "lstm_2", &["sequence_1", "lstm_2.W", "lstm_2.R", "lstm_2.B"], &["", "last"], vec![hidden_size()]),
         node("Squeeze", "one_last_direction", &["last", "last_direction_axis"], &["last_1"], vec![]),
         node("Gemm", "dense", &["last_1", "dense.kernel", "dense.bias"], &["dense_out"], vec![]),
         node("Relu", "relu", &["dense_out"], &["activated"], vec![]),
@@ -175,9 +163,8 @@ mod tests {
         };
         let mut out = Vec::new();
         lstm_initializers("l", &layer, &mut out);
-        let read = |t: &Tensor| {
-            t.raw_data.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect::<Vec<_>>()
-        };
+        let read =
+            |t: &Tensor| t.raw_data.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect::<Vec<_>>();
         assert_eq!(out[0].dims, [1, 4, 2]);
         assert_eq!(read(&out[0]), [1.0, 5.0, 2.0, 6.0, 3.0, 7.0, 4.0, 8.0]);
         assert_eq!(read(&out[1]), [9.0, 10.0, 11.0, 12.0]);

@@ -73,8 +73,7 @@ impl Spec {
         }
         let cron = self.trigger.cron.and_then(|spec| spec.check(&at, &mut problems));
         let gate = self.gate.unwrap_or_default();
-        let limits =
-            [("mae_max", gate.mae_max), ("mse_max", gate.mse_max), ("skill_min", gate.skill_min)];
+        let limits = [("mae_max", gate.mae_max), ("mse_max", gate.mse_max), ("skill_min", gate.skill_min)];
         for (rule, limit) in limits {
             let Some(limit) = limit else { continue };
             if rule == "skill_min" && !(limit <= 1.0) {

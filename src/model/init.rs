@@ -15,10 +15,8 @@ pub(super) fn weights(config: Config, random: &mut ChaCha8Rng) -> Weights {
             .collect(),
     };
     let (first, second) = (lstm(config.features), lstm(config.hidden));
-    let mut dense = |input, output| DenseWeights {
-        kernel: glorot_uniform(input, output, random),
-        bias: vec![0.0; output],
-    };
+    let mut dense =
+        |input, output| DenseWeights { kernel: glorot_uniform(input, output, random), bias: vec![0.0; output] };
     Weights { config, first, second, dense: dense(config.hidden, config.dense), output: dense(config.dense, 1) }
 }
 

@@ -163,8 +163,7 @@ pub(super) fn backward(saved: Saved, parameters: Parameters<'_>, d_out: &[f32], 
         .map(|((chunk, d_out), d_x)| backward_chunk(dims, sequence, chunk, parameters, d_out, d_x))
         .collect();
 
-    let mut sum =
-        [vec![0.0f32; input * 4 * hidden], vec![0.0f32; hidden * 4 * hidden], vec![0.0f32; 4 * hidden]];
+    let mut sum = [vec![0.0f32; input * 4 * hidden], vec![0.0f32; hidden * 4 * hidden], vec![0.0f32; 4 * hidden]];
     for part in &parts {
         for (sum, part) in sum.iter_mut().zip(part) {
             sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);

@@ -92,11 +92,7 @@ pub(super) trait LstmOperation: Backend {
 
 /// What a backend must bring for the autodiff implementation.
 pub(super) trait LstmKernels: Backend {
-    fn run(
-        x: &FloatTensor<Self>,
-        parameters: &Primitives<Self>,
-        options: Options,
-    ) -> (FloatTensor<Self>, Saved);
+    fn run(x: &FloatTensor<Self>, parameters: &Primitives<Self>, options: Options) -> (FloatTensor<Self>, Saved);
     fn run_back(
         saved: Saved,
         parameters: &Primitives<Self>,

@@ -49,8 +49,7 @@ impl Network {
         let (first, second) = (self.first.weights(), self.second.weights());
         let (dense, output) = (dense_weights(&self.dense), dense_weights(&self.output));
         let gates = first.bias.len();
-        let config =
-            Config { features: first.input.len() / gates, hidden: gates / 4, dense: dense.bias.len() };
+        let config = Config { features: first.input.len() / gates, hidden: gates / 4, dense: dense.bias.len() };
         Weights { config, first, second, dense, output }
     }
 }

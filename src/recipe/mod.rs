@@ -6,7 +6,7 @@
 mod level;
 mod windows;
 
-pub use level::{FEATURES, Scaler, Scalers, STEPS, prepare, scale_window};
+pub use level::{FEATURES, STEPS, Scaler, Scalers, prepare, scale_window};
 pub use windows::{Prepared, Windows};
 
 use serde::{Deserialize, Serialize};

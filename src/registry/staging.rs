@@ -59,10 +59,8 @@ impl Staging {
     pub fn publish(self, mut metadata: Metadata) -> Result<(Metadata, String), Error> {
         metadata.version = self.version;
         metadata.files.clone_from(&self.files);
-        let mut json = serde_json::to_vec_pretty(&metadata).map_err(|e| Error::Write {
-            path: self.dir.path().join(file::METADATA),
-            source: io::Error::other(e),
-        })?;
+        let mut json = serde_json::to_vec_pretty(&metadata)
+            .map_err(|e| Error::Write { path: self.dir.path().join(file::METADATA), source: io::Error::other(e) })?;
         json.push(b'\n');
         self.create(file::METADATA, &json)?;
         let failed = |path: PathBuf| |source| Error::Write { path, source };

@@ -212,4 +212,3 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
-

@@ -151,7 +151,9 @@ impl Champion {
     ) -> Result<(Range<usize>, Vec<f32>), String> {
         let n = video.rows.len();
         if n < STEPS {
-            return Err(format!("{n} rows are recorded and a window is {STEPS}; it can be forecast once there are more"));
+            return Err(format!(
+                "{n} rows are recorded and a window is {STEPS}; it can be forecast once there are more"
+            ));
         }
         let rows = video.rows.end - STEPS..video.rows.end;
         let Some(scaler) = self.scalers.of(&video.id) else {

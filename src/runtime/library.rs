@@ -62,8 +62,9 @@ pub fn candidates(setting: Option<&Path>) -> Vec<(PathBuf, &'static str)> {
         places.push((Path::new(dir).join(FILE_NAME), "installed"));
     }
     let cache = std::env::var_os("XDG_CACHE_HOME")
-        .filter(|p| !p.is_empty())
         .map(PathBuf::from)
+        // a relative one is to be ignored, says the XDG specification
+        .filter(|path| path.is_absolute())
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
     if let Some(cache) = cache {
         let dir = cache.join("retraind/onnxruntime").join(PINNED_VERSION);

@@ -1,3 +1,3 @@
 //! What tests of several rooms need.
 
-pub mod postgres;
+pub(crate) mod postgres;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const GUARD: &str = r#"directory=$1; shift; "$@" & read -r _; kill -QUIT $!; wait $!; rm -rf "$directory""#;
 
 /// A running server with a data directory of its own. Listens on a Unix socket only, so no port is ever taken.
-pub struct Cluster {
+pub(crate) struct Cluster {
     directory: PathBuf,
     programs: Programs,
     guard: Child,
@@ -26,7 +26,7 @@ impl Cluster {
     /// Makes and starts a server. Takes about two seconds; stopped and removed on drop.
     ///
     /// A machine without PostgreSQL fails the test: skipping it would pass for tested.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let programs = Programs::find();
         let directory = programs.private_directory();
         let data = directory.join("data");
@@ -41,13 +41,13 @@ impl Cluster {
     }
 
     /// One server for all tests of a process that need not stop it.
-    pub fn shared() -> &'static Self {
+    pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
     /// The URL of a new, empty database. Its name starts with `database`, so that tests can share a cluster.
-    pub fn url(&self, database: &str) -> String {
+    pub(crate) fn url(&self, database: &str) -> String {
         static MADE: AtomicUsize = AtomicUsize::new(0);
         let name = format!("{database}_{}", MADE.fetch_add(1, Ordering::Relaxed));
         self.psql("postgres", &format!("CREATE DATABASE {name}"));
@@ -95,7 +95,9 @@ impl Programs {
         let root = id(&["-u"]) == Some(0);
         let user = root.then(|| {
             let ids = |name| Some((id(&["-u", name])?, id(&["-g", name])?));
-            ids("postgres").or_else(|| ids("nobody")).expect("root needs a user `postgres` or `nobody` to run PostgreSQL")
+            ids("postgres")
+                .or_else(|| ids("nobody"))
+                .expect("root needs a user `postgres` or `nobody` to run PostgreSQL")
         });
         Self { directory, user }
     }

@@ -112,8 +112,10 @@ impl Source {
             Backend::Sqlite(sqlite) => self.place.within(sqlite.tail(&self.place, rows, videos)).await?,
             Backend::Postgres(postgres) => self.place.within(postgres.tail(&self.place, rows, videos)).await?,
         };
-        let (series, report) = arrivals.finish();
-        Ok((series.newest(rows_per_video), report))
+        let (series, mut report) = arrivals.finish();
+        let wanted = |id: &String| videos.is_empty() || videos.contains(id);
+        report.videos.retain(|video| wanted(&video.id));
+        Ok((series.newest(rows_per_video, wanted), report))
     }
 
     /// Says what is there.

@@ -53,7 +53,8 @@ impl Postgres {
         columns(&mut connection, place).await?;
         let table = place.table.quoted();
         let complete = COUNT_COLUMNS.map(|column| format!("{column} IS NOT NULL")).join(" AND ");
-        let wanted = if videos.is_empty() { String::new() } else { format!("AND video_id::text IN ({})", literals(videos)) };
+        let wanted =
+            if videos.is_empty() { String::new() } else { format!("AND video_id::text IN ({})", literals(videos)) };
         let newest = if is_indexed(&mut connection, place).await? {
             // A step through the index finds the next video, and a few more its newest rows.
             format!(
@@ -125,7 +126,9 @@ impl Postgres {
         // Collectors wait until the import is done: a row that came in between would have the wrong growth.
         let lock = format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE");
         execute(&mut connection, lock).await.map_err(unwritten)?;
-        let merged = if made { merge(&Series::default(), series) } else {
+        let merged = if made {
+            merge(&Series::default(), series)
+        } else {
             merge(&existing(&mut connection, place, series).await?, series)
         };
         if made {
@@ -183,14 +186,15 @@ async fn receive(
     let mut pieces = connection.copy_out_raw(&statement).await.map_err(unread)?;
     let mut decoder = Decoder::default();
     while let Some(piece) = pieces.try_next().await.map_err(unread)? {
-        decoder.take(&piece, |row| {
-            let at = row.at.map_err(|value| Stop::Data(place.not_a_time(row.video, value.to_owned())))?;
-            let refused = |refused| Stop::Data(place.not_a_count(row.video, at, &refused));
-            arrivals.push(row.video, at, row.counts, row.growth).map_err(refused)?;
-            tell(arrivals, progress);
-            Ok(())
-        })
-        .map_err(|stop| stop.into_error(place))?;
+        decoder
+            .take(&piece, |row| {
+                let at = row.at.map_err(|value| Stop::Data(place.not_a_time(row.video, value.to_owned())))?;
+                let refused = |refused| Stop::Data(place.not_a_count(row.video, at, &refused));
+                arrivals.push(row.video, at, row.counts, row.growth).map_err(refused)?;
+                tell(arrivals, progress);
+                Ok(())
+            })
+            .map_err(|stop: Stop| stop.into_error(place))?;
     }
     decoder.finish().map_err(|malformed| Stop::from(malformed).into_error(place))
 }
@@ -303,7 +307,8 @@ async fn stage(
     series: &Series,
     progress: &mut impl FnMut(u64, u64),
 ) -> Result<(), sqlx::Error> {
-    let create = format!("CREATE TEMP TABLE retraind_incoming {} ON COMMIT DROP", contents("UNIQUE (video_id, timestamp)"));
+    let create =
+        format!("CREATE TEMP TABLE retraind_incoming {} ON COMMIT DROP", contents("UNIQUE (video_id, timestamp)"));
     execute(connection, create).await?;
     send(connection, "retraind_incoming", series, progress).await?;
     // Cast to the table's own types, so that its indexes serve and a value that does not fit is an error.

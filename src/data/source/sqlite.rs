@@ -8,7 +8,9 @@ use super::{Arrivals, Description, Imported, Place, tell};
 use crate::data::merge::merge;
 use crate::data::{Error, Series, time};
 use futures_util::TryStreamExt;
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteValueRef};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteValueRef,
+};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Encode, Row, SqlSafeStr, Type, TypeInfo, ValueRef};
 use std::fs;
 use std::path::PathBuf;
@@ -82,7 +84,6 @@ impl Sqlite {
         if !open.ours {
             // The order of its times is known only when all are read.
             open.rows(place, select(&table), SqliteArguments::default(), &mut arrivals, &mut |_| {}).await?;
-            arrivals.keep(videos);
         } else {
             let all;
             let videos = if videos.is_empty() {
@@ -104,10 +105,8 @@ impl Sqlite {
     pub(super) async fn describe(&self, place: &Place) -> Result<Description, Error> {
         let mut open = self.open(place).await?;
         let (rows, videos, newest) = if open.ours {
-            let figures = format!(
-                "SELECT count(*), count(DISTINCT video_id), max(timestamp) FROM {}",
-                place.table.quoted()
-            );
+            let figures =
+                format!("SELECT count(*), count(DISTINCT video_id), max(timestamp) FROM {}", place.table.quoted());
             let (rows, videos, newest): (i64, i64, Option<String>) = sqlx::query_as(AssertSqlSafe(figures))
                 .fetch_one(&mut open.connection)
                 .await
@@ -115,7 +114,8 @@ impl Sqlite {
             (rows as u64, videos as u64, newest.and_then(|newest| time::parse(newest.as_bytes())))
         } else {
             let mut arrivals = Arrivals::new();
-            open.rows(place, select(&place.table.quoted()), SqliteArguments::default(), &mut arrivals, &mut |_| {}).await?;
+            open.rows(place, select(&place.table.quoted()), SqliteArguments::default(), &mut arrivals, &mut |_| {})
+                .await?;
             let (series, report) = arrivals.finish();
             (report.rows_read, series.videos.len() as u64, series.at.iter().max().copied())
         };
@@ -178,15 +178,17 @@ impl Sqlite {
 
 impl Open {
     async fn check(mut connection: SqliteConnection, place: &Place) -> Result<Self, Error> {
-        let made: Option<Option<String>> =
-            sqlx::query_scalar("SELECT sql FROM sqlite_schema WHERE type IN ('table', 'view') AND lower(name) = lower(?)")
-                .bind(&place.table.name)
-                .fetch_optional(&mut connection)
-                .await
-                .map_err(|error| place.unread(error))?;
+        let made: Option<Option<String>> = sqlx::query_scalar(
+            "SELECT sql FROM sqlite_schema WHERE type IN ('table', 'view') AND lower(name) = lower(?)",
+        )
+        .bind(&place.table.name)
+        .fetch_optional(&mut connection)
+        .await
+        .map_err(|error| place.unread(error))?;
         let Some(made) = made else {
             let tables = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY name";
-            let found = sqlx::query_scalar(tables).fetch_all(&mut connection).await.map_err(|error| place.unread(error))?;
+            let found =
+                sqlx::query_scalar(tables).fetch_all(&mut connection).await.map_err(|error| place.unread(error))?;
             return Err(Error::TableMissing { table: place.table.to_string(), url: place.url.clone(), found });
         };
         let columns: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_info(?)")
@@ -293,9 +295,11 @@ fn push(row: &SqliteRow, place: &Place, arrivals: &mut Arrivals) -> Result<(), E
 
 /// Text in any form that is known, or a number of Unix seconds.
 fn time_of(value: SqliteValueRef<'_>) -> Result<i64, String> {
+    if value.is_null() {
+        return Err("NULL".to_owned());
+    }
     let type_info = value.type_info();
     match type_info.name() {
-        "NULL" => Err("NULL".to_owned()),
         "INTEGER" | "REAL" => {
             let seconds: f64 = decode(value).ok_or("a number")?;
             time::from_seconds(seconds).ok_or_else(|| seconds.to_string())
@@ -309,9 +313,11 @@ fn time_of(value: SqliteValueRef<'_>) -> Result<i64, String> {
 
 /// NULL is NaN; a text that is a number is one, as in a table whose columns have no types.
 fn number_of(value: SqliteValueRef<'_>) -> Result<f64, String> {
+    if value.is_null() {
+        return Ok(f64::NAN);
+    }
     let type_info = value.type_info();
     match type_info.name() {
-        "NULL" => Ok(f64::NAN),
         "INTEGER" => decode::<i64>(value).map(|count| count as f64).ok_or_else(String::new),
         "REAL" => decode(value).ok_or_else(String::new),
         _ => {
@@ -376,11 +382,8 @@ async fn insert_without_key(
     let columns = COLUMNS.join(", ");
     let set = COLUMNS[2..].iter().map(|column| format!("{column} = new.{column}")).collect::<Vec<_>>().join(", ");
     let same = "old.video_id = new.video_id AND old.timestamp = new.timestamp";
-    execute(
-        connection,
-        format!("UPDATE {table} AS old SET {set} FROM temp.retraind_incoming AS new WHERE {same}"),
-    )
-    .await?;
+    execute(connection, format!("UPDATE {table} AS old SET {set} FROM temp.retraind_incoming AS new WHERE {same}"))
+        .await?;
     let new = COLUMNS.map(|column| format!("new.{column}")).join(", ");
     // A join, for which SQLite makes an index where there is none; NOT EXISTS would scan the table once a row.
     let insert = format!(

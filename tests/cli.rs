@@ -1,0 +1,316 @@
+//! The program as a person uses it: every command, in a directory of its own, on small data.
+
+use assert_cmd::Command;
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::contains;
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+const HEADER: &str = "timestamp,video_id,view_count,like_count,comment_count\n";
+const JOB: &str = "[retrain]\nepochs = 2\nhidden = 6\ndense = 3\n[gate]\nmae_max = 1.0\n";
+
+/// A directory with a job and, where asked for, data.
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn empty() -> Self {
+        let place = Self { dir: tempfile::tempdir().expect("a directory") };
+        fs::create_dir(place.path("jobs")).expect("a directory");
+        place.job("weekly", JOB);
+        place
+    }
+
+    /// Two videos of `rows` rows each, a minute apart.
+    fn with_rows(rows: usize) -> Self {
+        let place = Self::empty();
+        place.import(&csv(&[("video-a", rows), ("video-b", rows)]));
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn job(&self, name: &str, text: &str) {
+        fs::write(self.path(&format!("jobs/{name}.toml")), text).expect("written");
+    }
+
+    fn import(&self, csv: &str) {
+        fs::write(self.path("rows.csv"), csv).expect("written");
+        self.run(&["import", "rows.csv"]).success();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::cargo_bin("retraind").expect("built");
+        command.current_dir(self.dir.path()).args(arguments);
+        // whatever is set where the tests run is not what they test
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RETRAIND_")) {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> assert_cmd::assert::Assert {
+        self.command(arguments).assert()
+    }
+
+    /// Runs a command that must end with `code` and print one JSON document.
+    fn json(&self, arguments: &[&str], code: i32) -> Value {
+        let output = self.run(arguments).code(code).get_output().stdout.clone();
+        serde_json::from_slice(&output).expect("one JSON document")
+    }
+
+    /// Registers one version of each target.
+    fn train(&self) -> Value {
+        self.json(&["run", "weekly", "--json"], 0)
+    }
+}
+
+fn csv(videos: &[(&str, usize)]) -> String {
+    let mut text = HEADER.to_owned();
+    for (video, rows) in videos {
+        for k in 0..*rows {
+            let (views, likes, comments) = (1000 + 13 * k + k % 7, 100 + 2 * k, 10 + k / 3);
+            let (hour, minute) = (k / 60, k % 60);
+            writeln!(text, "2026-01-01T{hour:02}:{minute:02}:00Z,{video},{views},{likes},{comments}").expect("text");
+        }
+    }
+    text
+}
+
+#[test]
+fn import_train_show_predict() {
+    let place = Place::with_rows(60);
+    let run = place.train();
+    assert_eq!(run["state"], "succeeded");
+    for key in ["id", "job", "run_key", "state", "cause", "attempt", "started_at", "ended_at", "targets"] {
+        assert!(!run[key].is_null(), "{key}");
+    }
+    let targets = run["targets"].as_array().expect("targets");
+    assert_eq!(targets.len(), 3);
+    for target in targets {
+        assert_eq!((&target["verdict"], &target["version"]), (&"passed".into(), &"v0001".into()));
+        assert!(target["metrics"]["mae"].is_f64() && target["metrics"]["naive"]["drift"]["mae"].is_f64());
+    }
+    assert_eq!(place.json(&["show", "1", "--json"], 0), run, "`show` says what `run` said");
+
+    let version = place.path("models/views/v0001");
+    for file in ["model.onnx", "metadata.json", "scaler.json", "history.json", "job.toml"] {
+        assert!(version.join(file).is_file(), "{file}");
+    }
+    assert_eq!(fs::read_to_string(place.path("models/views/champion")).expect("a champion"), "v0001\n");
+    let mode = fs::metadata(&version).expect("a directory").permissions().mode();
+    assert_eq!(mode & 0o777, 0o755, "whoever serves forecasts must be able to read it");
+    let history: Value = serde_json::from_slice(&fs::read(version.join("history.json")).expect("read")).expect("JSON");
+    assert_eq!(history.as_array().map(Vec::len), Some(2));
+    for key in ["epoch", "loss", "val_loss", "mae", "val_mae", "seconds"] {
+        assert!(history[0][key].is_number(), "{key}");
+    }
+    let metadata: Value =
+        serde_json::from_slice(&fs::read(version.join("metadata.json")).expect("read")).expect("JSON");
+    assert_eq!(metadata["performance_threshold"]["mae_max"], 1.0);
+    assert!(metadata["performance_threshold"]["skill_min"].is_null());
+
+    let predictions = place.json(&["predict", "--json"], 0);
+    assert_eq!(predictions["forecasts"].as_array().map(Vec::len), Some(6));
+    assert!(predictions["forecasts"].as_array().expect("a list").iter().all(|f| f["forecast"].as_f64() >= Some(0.0)));
+    place
+        .run(&["predict", "--target", "likes", "--video", "video-a", "--video", "nobody"])
+        .success()
+        .stdout(contains("video-a").and(contains("video-b").not()))
+        .stderr(contains("no forecast of likes of video nobody: no row of it is recorded"));
+    place.run(&["runs"]).success().stdout(contains("succeeded"));
+    place.run(&["models"]).success().stdout(contains("v0001").and(contains("yes")));
+}
+
+#[test]
+fn the_same_seed_registers_the_same_model() {
+    let place = Place::with_rows(60);
+    let model = |version: &str| fs::read(place.path(&format!("models/views/{version}/model.onnx"))).expect("a model");
+    place.train();
+    place.train();
+    place.run(&["run", "weekly", "--set", "retrain.seed=2"]).success();
+    assert!(model("v0001") == model("v0002"), "same data, settings and seed");
+    assert!(model("v0001") != model("v0003"), "another seed");
+}
+
+#[test]
+fn a_refused_version_is_kept_and_the_champion_stays() {
+    let place = Place::with_rows(60);
+    place.train();
+    let refuse = ["run", "weekly", "--set", "gate.mae_max=0.0"];
+    place.run(&refuse).code(3).stdout(contains("views: rejected: MAE").and(contains("the champion stays")));
+    let listed = place.json(&["models", "views", "--json"], 0);
+    assert_eq!((&listed[0]["champion"], &listed[1]["champion"]), (&true.into(), &false.into()));
+    assert_eq!(listed[1]["metadata"]["verdict"]["passed"], false);
+    assert_eq!(listed[1]["metadata"]["parent_champion"], "v0001");
+    place.run(&["promote", "views", "v0002"]).code(3).stderr(contains("--force"));
+    place.run(&["promote", "views", "2", "--force"]).success().stdout(contains("in the place of v0001"));
+    place.run(&["rollback", "views"]).success().stdout(contains("v0001 is in service again"));
+    place.run(&["rollback", "views"]).code(66).stderr(contains("v0001 is the first version that was in service"));
+    place.run(&["promote", "views", "v0009"]).code(66).stderr(contains("there is v0001, v0002"));
+    place.run(&["promote", "view", "v0001"]).code(2);
+    place.run(&["show", "2"]).success().stdout(contains("rejected"));
+}
+
+#[test]
+fn a_damaged_model_is_not_used() {
+    let place = Place::with_rows(60);
+    place.train();
+    let file = place.path("models/views/v0001/model.onnx");
+    let whole = fs::read(&file).expect("a model");
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for damaged in [&whole[..whole.len() / 2], &flipped, &[]] {
+        fs::write(&file, damaged).expect("written");
+        place.run(&["predict", "--target", "views"]).code(65).stderr(contains("sha256").and(contains("model.onnx")));
+    }
+    place.run(&["models"]).success().stdout(contains("damaged"));
+    place.run(&["doctor"]).code(69).stdout(contains("damaged: views/v0001"));
+    place.run(&["rollback", "views"]).code(66);
+    place.run(&["predict", "--target", "likes"]).success();
+    fs::remove_file(&file).expect("removed");
+    place.run(&["predict", "--target", "views"]).code(74).stderr(contains("model.onnx"));
+}
+
+#[test]
+fn bad_rows_import_nothing_unless_they_are_to_be_skipped() {
+    let place = Place::empty();
+    let text = format!("{}2026-01-02T00:00:00Z,video-a,many,1,1\n", csv(&[("video-a", 30)]));
+    fs::write(place.path("rows.csv"), text).expect("written");
+    place
+        .run(&["import", "rows.csv"])
+        .code(65)
+        .stderr(contains("rows.csv:32").and(contains("view_count")).and(contains("many")).and(contains("--skip-bad")));
+    place.run(&["run", "weekly"]).code(66).stderr(contains("retraind import"));
+    let report = place.json(&["import", "rows.csv", "--skip-bad", "--json"], 0);
+    assert_eq!((&report["inserted"], &report["left_out"]), (&30.into(), &1.into()));
+    let again = place.json(&["import", "rows.csv", "--skip-bad", "--json"], 0);
+    assert_eq!((&again["inserted"], &again["unchanged"]), (&0.into(), &30.into()));
+    place.run(&["import", "nowhere.csv"]).code(66).stderr(contains("nowhere.csv"));
+}
+
+#[test]
+fn too_little_data_is_said() {
+    for (rows, code, says) in [(20, 65, "40 rows of 2 video(s) give 0 window(s)"), (21, 0, "of likes")] {
+        let place = Place::with_rows(rows);
+        let assert = place.run(&["run", "weekly"]).code(code);
+        if code != 0 {
+            assert.stderr(contains(says));
+        }
+    }
+    let place = Place::empty();
+    place.run(&["run", "weekly"]).code(66).stderr(contains("retraind import FILE.csv"));
+    place.run(&["predict"]).code(66).stderr(contains("no version is in service"));
+}
+
+#[test]
+fn counts_that_do_not_move_and_counts_beyond_32_bits_train() {
+    let place = Place::empty();
+    let mut text = HEADER.to_owned();
+    for k in 0..60u64 {
+        writeln!(text, "2026-01-01T00:{k:02}:00Z,big,{},7,0", 10_000_000_000 + k * 1000).expect("text");
+    }
+    place.import(&text);
+    let run = place.train();
+    assert_eq!(run["state"], "succeeded");
+    let forecast = place.json(&["predict", "--json", "--target", "views"], 0);
+    let views = forecast["forecasts"][0]["forecast"].as_f64().expect("a number");
+    assert!((9.9e9..1.01e10).contains(&views), "{views}");
+    let likes = place.json(&["predict", "--json", "--target", "likes"], 0);
+    assert!(likes["forecasts"][0]["forecast"].as_f64().is_some_and(|likes| likes >= 0.0));
+    assert!(run["targets"][1]["metrics"]["skill"].is_null(), "a naive forecast is exact");
+}
+
+#[test]
+fn job_files_and_settings_with_mistakes_are_refused_all_at_once() {
+    let place = Place::empty();
+    place.job("broken", "[retrain]\nepoch = 3\ntargets = [\"views\", \"views\"]\n[gate]\nmea_max = 1\n");
+    place.job("never", "[retrain]\n[trigger.cron]\nschedule = \"0 0 31 2 *\"\n");
+    place.run(&["check"]).code(78).stderr(
+        contains("jobs/broken.toml:2:1: unknown field `epoch`")
+            .and(contains("did you mean `epochs`?"))
+            .and(contains("jobs/broken.toml:5:1"))
+            .and(contains("jobs/never.toml:3:12"))
+            .and(contains("never fires")),
+    );
+    place.run(&["check", "jobs/weekly.toml"]).success();
+    place.run(&["run", "broken"]).code(78);
+    place.run(&["run", "weakly"]).code(78).stderr(contains("did you mean `weekly`?"));
+    place.run(&["run", "../jobs/weekly"]).code(78);
+    fs::write(place.path("retraind.toml"), "[registri]\ndir = \"x\"\n[smtp]\nport = 99999\n").expect("written");
+    place.run(&["check"]).code(78).stderr(contains("retraind.toml:1:2").and(contains("retraind.toml:4:8")));
+    let mut command = place.command(&["models", "--config", "/dev/null"]);
+    command.env("RETRAIND_SMPT__PASSWORD", "x").assert().code(78).stderr(contains("smpt"));
+    let mut command = place.command(&["models", "--config", "/dev/null"]);
+    command.env("RETRAIND_REGISTRY__DIR", "elsewhere").assert().success().stdout(contains("elsewhere"));
+}
+
+#[test]
+fn without_a_working_onnx_runtime_it_says_where_it_looked() {
+    let place = Place::with_rows(60);
+    fs::write(place.path("garbage.so"), "no library").expect("written");
+    for (library, says) in [("nowhere.so", "no such file"), ("garbage.so", "garbage.so")] {
+        let mut command = place.command(&["run", "weekly"]);
+        command.env("RETRAIND_ONNXRUNTIME__LIBRARY", library);
+        command.assert().code(69).stderr(contains(says).and(contains("[onnxruntime] library")));
+        let mut command = place.command(&["doctor"]);
+        command.env("ORT_DYLIB_PATH", library);
+        command.assert().code(69).stdout(contains(says).and(contains("ORT_DYLIB_PATH")));
+    }
+    place.run(&["show", "1"]).success().stdout(contains("failed").and(contains("ONNX Runtime")));
+}
+
+#[test]
+fn databases_that_do_not_answer_are_told_from_wrong_ones() {
+    let place = Place::with_rows(30);
+    for (variable, url, code, says) in [
+        ("RETRAIND_SOURCE__URL", "postgres://u:secret@127.0.0.1:1/d", 69, "127.0.0.1"),
+        ("RETRAIND_STATE__URL", "postgres://u:secret@127.0.0.1:1/d", 69, "127.0.0.1"),
+        ("RETRAIND_SOURCE__URL", "mysql://x", 78, "mysql"),
+        ("RETRAIND_STATE__URL", "mysql://x", 78, "url"),
+        ("RETRAIND_SOURCE__TABLE", "other", 66, "video_stats_processed"),
+        ("RETRAIND_SOURCE__TABLE", "x; drop", 78, "x; drop"),
+    ] {
+        let mut command = place.command(&["run", "weekly"]);
+        let assert = command.env(variable, url).assert().code(code);
+        assert.stderr(contains(says).and(contains("secret").not()));
+    }
+}
+
+#[test]
+fn the_demo_does_it_all() {
+    let place = Place { dir: tempfile::tempdir().expect("a directory") };
+    let small = ["--set", "retrain.epochs=1", "--set", "retrain.hidden=4", "--set", "retrain.dense=2"];
+    let demo: Vec<&str> = ["demo", "--dir", "here"].into_iter().chain(small).collect();
+    let output = place.run(&demo).success();
+    output.stdout(contains("skill").and(contains("v0001")).and(contains("Try next")));
+    let config = place.path("here/retraind.toml");
+    let config = config.to_str().expect("UTF-8");
+    place.run(&["--config", config, "check"]).success().stdout(contains("no problems"));
+    place.run(&["--config", config, "doctor"]).success().stdout(contains("7,708 rows of 3 video(s)"));
+    // again in the same place: nothing is lost, nothing doubled
+    place.run(&demo).success().stdout(contains("v0002"));
+}
+
+#[test]
+fn pages_and_completions_are_written() {
+    let place = Place::empty();
+    place.run(&["man", "pages"]).success();
+    let page = fs::read_to_string(place.path("pages/retraind-run.1")).expect("a page");
+    assert!(page.contains("retrain.epochs=10"));
+    place.run(&["completions", "bash"]).success().stdout(contains("retraind"));
+    for command in
+        ["check", "run", "runs", "show", "models", "promote", "rollback", "predict", "import", "doctor", "demo"]
+    {
+        place.run(&[command, "--help"]).success().stdout(contains("Usage"));
+    }
+    place.run(&["--version"]).success();
+    place.run(&["runn"]).code(2).stderr(contains("'run'"));
+}
