@@ -4,6 +4,7 @@ mod support;
 
 use proptest::prelude::*;
 use retraind::data::{Error, Imported, Series, Source, growth_rate, read_csv, sample, write_csv};
+use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 use support::postgres::Cluster;
@@ -96,7 +97,7 @@ fn series(rows: &[(&str, i64, u64)]) -> Series {
     let path = directory.path().join("rows.csv");
     let mut text = "timestamp,video_id,view_count,like_count,comment_count\n".to_owned();
     for (video, second, views) in rows {
-        text += &format!("{},{video},{views},{},2\n", 1_700_000_000 + second, views / 10);
+        writeln!(text, "{},{video},{views},{},2", 1_700_000_000 + second, views / 10).expect("room");
     }
     std::fs::write(&path, text).expect("a file");
     read_csv(&[path], false, |_, _| {}).expect("rows").0
@@ -308,6 +309,43 @@ async fn a_failed_import_leaves_the_table_as_it_was() {
     }
 }
 
+#[tokio::test]
+async fn an_import_that_dies_half_way_leaves_the_table_as_it_was() {
+    for place in Place::all() {
+        place.import(&series(&[("a", 0, 1)])).await;
+        let url = place.url.clone();
+        let dies = |done, total| assert!(done <= total / 2, "the import dies here");
+        let import = async move { Source::import(&url, TABLE, LIMIT, &sample(1), dies).await };
+        assert!(tokio::spawn(import).await.is_err_and(|died| died.is_panic()));
+        assert_eq!(place.read().await, series(&[("a", 0, 1)]));
+        assert_eq!(place.import(&sample(1)).await.inserted, 7_708, "and the next one works");
+    }
+}
+
+#[tokio::test]
+async fn ids_are_any_text() {
+    let ids = ["", "it's", "video_id", "\\", "ä", "a b"];
+    for place in Place::all() {
+        place.make("timestamp", "text", "bigint", "double precision").await;
+        for id in ids {
+            place.insert(&format!("('{}', '2024-01-01 00:00:00', 1, 1, 1, 0, 0, 0)", id.replace('\'', "''"))).await;
+        }
+        place.insert("(NULL, '2024-01-01 00:00:00', 1, 1, 1, 0, 0, 0)").await;
+        let (series, report) = place.source().await.read(|_| {}).await.expect("rows");
+        assert_eq!((series.len(), report.without_id), (5, 2));
+        for indexed in [false, true] {
+            if indexed {
+                place.execute(&format!("CREATE INDEX i ON {TABLE} (video_id, timestamp)")).await;
+            }
+            assert_eq!(place.source().await.tail(1, &[]).await.expect("rows").0.len(), 5);
+            for id in &ids[1..] {
+                let (tail, _) = place.source().await.tail(1, &[(*id).to_owned()]).await.expect("rows");
+                assert_eq!(tail.videos.iter().map(|video| video.id.as_str()).collect::<Vec<_>>(), [*id]);
+            }
+        }
+    }
+}
+
 /// Every type that counts and times are kept in.
 #[tokio::test]
 async fn columns_of_many_types() {
@@ -458,7 +496,9 @@ fn imports_in_any_order_and_split_make_the_same_table() {
             }
             if backwards {
                 files.reverse();
-                files.iter_mut().for_each(|file| file.reverse());
+                for file in &mut files {
+                    file.reverse();
+                }
             }
             for place in Place::all() {
                 runtime.block_on(async {

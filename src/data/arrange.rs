@@ -18,6 +18,7 @@ pub(super) struct Arrivals {
     current: u32,
     sorted: bool,
     rows_read: u64,
+    without_id: u64,
     video: Vec<u32>,
     at: Vec<i64>,
     counts: [Vec<f64>; 3],
@@ -40,11 +41,16 @@ impl Arrivals {
         self.rows_read
     }
 
-    /// Adds a row. NaN stands for NULL: a row without all its counts is left out, a growth rate is computed later.
+    /// Adds a row. NaN stands for NULL: a row without all its counts is left out, a growth rate is computed later. An
+    /// empty id stands for NULL, too.
     ///
     /// Errors: a count is negative or infinite.
     pub(super) fn push(&mut self, id: &str, at: i64, counts: [f64; 3], growth: [f64; 3]) -> Result<(), NotACount> {
         self.rows_read += 1;
+        if id.is_empty() {
+            self.without_id += 1;
+            return Ok(());
+        }
         let video = self.video(id);
         for (target, value) in Target::ALL.into_iter().zip(counts) {
             if value < 0.0 || value.is_infinite() {
@@ -99,7 +105,7 @@ impl Arrivals {
             }
         }
         videos.retain(|report| report.null_counts + report.duplicates + report.conflicts + report.growth_computed > 0);
-        (series, ReadReport { rows_read: self.rows_read, videos })
+        (series, ReadReport { rows_read: self.rows_read, without_id: self.without_id, videos })
     }
 
     /// Brings the rows in order and keeps one of those with the same time.
@@ -132,9 +138,7 @@ impl Arrivals {
     /// are noted.
     fn best_of(&mut self, rows: &[(u32, i64, u32)]) -> u32 {
         // Of equal counts the lowest rates win, and so any rate over a missing one, which is NaN.
-        let order = |&a: &u32, &b: &u32| {
-            compare(&self.counts, a, b).then_with(|| compare(&self.growth, b, a))
-        };
+        let order = |&a: &u32, &b: &u32| compare(&self.counts, a, b).then_with(|| compare(&self.growth, b, a));
         let best = rows.iter().map(|key| key.2).max_by(order).unwrap_or(0);
         for &(_, _, row) in rows.iter().filter(|key| key.2 != best) {
             let same = compare(&self.counts, row, best) == Ordering::Equal;
@@ -232,6 +236,7 @@ mod tests {
                 "video a: 2 growth rates were missing and were computed from the counts",
             ],
         );
+        check(&[("", 1, 5.0, 0.0)], &[], &["1 row without a video id was left out"]);
         check(&[("a", 1, NULL, 0.0)], &[], &["video a: 1 row has an empty count and was left out"]);
     }
 

@@ -23,9 +23,9 @@ pub struct CsvReport {
     pub n_bad: u64,
     /// The first twenty of them.
     pub bad: Vec<BadLine>,
-    /// Lines that repeat a video and time with the same counts.
+    /// Lines left out because the one that was kept has the same video, time and counts.
     pub duplicates: u64,
-    /// Lines that repeat a video and time with lower counts than those that were kept.
+    /// Lines left out because the one that was kept has the same video and time and higher counts.
     pub conflicts: u64,
 }
 
@@ -195,13 +195,11 @@ fn parse_count(text: &[u8]) -> Option<f64> {
     let digits = text.iter().try_fold(0u64, |number, digit| {
         (digit.is_ascii_digit() && number <= COUNT_MAX).then(|| number * 10 + u64::from(digit - b'0'))
     });
-    match digits {
-        Some(count) => (!text.is_empty() && count <= COUNT_MAX).then_some(count as f64),
-        None => {
-            let count: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-            ((0.0..=COUNT_MAX as f64).contains(&count) && count.fract() == 0.0).then_some(count)
-        }
+    if let Some(count) = digits {
+        return (!text.is_empty() && count <= COUNT_MAX).then_some(count as f64);
     }
+    let count: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    ((0.0..=COUNT_MAX as f64).contains(&count) && count.fract() == 0.0).then_some(count)
 }
 
 /// Writes the times and counts of series as a CSV file, over whatever is there.
@@ -321,7 +319,10 @@ mod tests {
             "time,video_id,views\n",
             "0.csv:1: the first line names no column `timestamp` (there: time, video_id, views)",
         );
-        check("timestamp;video_id\n", "0.csv:1: the first line names no column `timestamp` (there: timestamp;video_id)");
+        check(
+            "timestamp;video_id\n",
+            "0.csv:1: the first line names no column `timestamp` (there: timestamp;video_id)",
+        );
         check("timestamp,views\n", "0.csv:1: the first line names no column `video_id` (there: timestamp, views)");
         let missing = read_csv(&["no/such.csv".into()], true, |_, _| {}).expect_err("no file");
         assert_eq!(missing.to_string(), "read no/such.csv");
@@ -340,9 +341,9 @@ mod tests {
     #[test]
     fn repeated_rows_are_counted() {
         let text = format!("{HEADER}2024-01-01T00:00:00Z,v,1,2,3\n2024-01-01T00:00:00Z,v,1,2,3\n");
-        let other = format!("{HEADER}2024-01-01T01:00:00+01:00,v,2,2,3\n");
+        let other = format!("{HEADER}2024-01-01T01:00:00+01:00,v,0,9,9\n");
         let (series, report) = read(&[text.as_bytes(), other.as_bytes()], false).expect("fine");
-        assert_eq!((series.counts_of(0), report.duplicates, report.conflicts), ([2.0, 2.0, 3.0], 1, 1));
+        assert_eq!((series.counts_of(0), report.duplicates, report.conflicts), ([1.0, 2.0, 3.0], 1, 1));
     }
 
     #[test]

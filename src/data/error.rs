@@ -237,7 +237,7 @@ mod tests {
              it with `retraind import FILE.csv…`",
         );
         check(
-            Error::Timeout { doing: "read table stats".to_owned(), limit: Duration::from_secs(60) },
+            Error::Timeout { doing: "read table stats".to_owned(), limit: Duration::from_mins(1) },
             "read table stats within 60s; an index on (video_id, timestamp) or a longer statement timeout helps",
         );
         let names: Vec<String> = (0..12).map(|k| format!("c{k}")).collect();

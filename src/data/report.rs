@@ -7,6 +7,8 @@ use serde::Serialize;
 pub struct ReadReport {
     /// Rows that the table gave, those left out included.
     pub rows_read: u64,
+    /// Rows left out because they name no video.
+    pub without_id: u64,
     /// Videos with anything remarkable, sorted by id.
     pub videos: Vec<VideoReport>,
 }
@@ -18,9 +20,9 @@ pub struct VideoReport {
     pub id: String,
     /// Rows left out because a count was NULL or not a number.
     pub null_counts: u64,
-    /// Rows left out because another has the same time and the same counts.
+    /// Rows left out because the one that was kept has the same time and the same counts.
     pub duplicates: u64,
-    /// Rows left out because another has the same time and higher counts.
+    /// Rows left out because the one that was kept has the same time and higher counts.
     pub conflicts: u64,
     /// Growth rates that were NULL or not finite, computed from the counts instead. A row has three.
     pub growth_computed: u64,
@@ -46,6 +48,11 @@ impl ReadReport {
     /// counted: nothing is lost with them.
     pub fn sentences(&self) -> Vec<String> {
         let mut sentences = Vec::new();
+        match self.without_id {
+            0 => {}
+            1 => sentences.push("1 row without a video id was left out".to_owned()),
+            n => sentences.push(format!("{n} rows without a video id were left out")),
+        }
         for video in &self.videos {
             let mut say = |n: u64, one: &str, many: &str| {
                 if n > 0 {
@@ -80,10 +87,11 @@ mod tests {
     #[test]
     fn sentences_name_the_video() {
         let video = VideoReport { id: "v".to_owned(), null_counts: 1, duplicates: 5, conflicts: 2, growth_computed: 3 };
-        let report = ReadReport { rows_read: 20, videos: vec![video] };
+        let report = ReadReport { rows_read: 20, without_id: 4, videos: vec![video] };
         assert_eq!(
             report.sentences(),
             [
+                "4 rows without a video id were left out",
                 "video v: 1 row has an empty count and was left out",
                 "video v: 2 rows give other counts for times that are recorded already; the highest were kept",
                 "video v: 3 growth rates were missing and were computed from the counts",

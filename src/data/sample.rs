@@ -176,7 +176,7 @@ mod tests {
     fn same_seed_same_bytes_on_every_machine() {
         let version = sample(0).fingerprint();
         assert_eq!((version.rows, version.videos), (SAMPLE_ROWS as u64, 3));
-        assert_eq!(version.sha256, "?");
+        assert_eq!(version.sha256, "78a9a17e989889df64a99e6a9c329df4f879c6599ee8d8fb3927e9bbd71f37f5");
         assert_ne!(version.sha256, sample(1).fingerprint().sha256);
     }
 
@@ -200,7 +200,7 @@ mod tests {
         for seed in 0..4 {
             let series = sample(seed);
             assert!(series.counts.iter().flatten().all(|count| count.fract() == 0.0));
-            let flat = share(&series, |before, now| before == now);
+            let flat = share(&series, |before, now| (before - now).abs() < 0.5);
             assert!(flat[1][0] > 0.6, "polled every minute, views stand still for minutes: {flat:?}");
             assert!(flat[0][0] < 0.2 && flat[2][0] < 0.2, "{flat:?}");
             assert!(flat.iter().all(|video| (0.05..0.95).contains(&video[2])), "comments pause: {flat:?}");

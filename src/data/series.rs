@@ -91,9 +91,9 @@ impl Series {
             hash.update(&video.id);
             hash.update((video.rows.len() as u64).to_le_bytes());
         }
-        hash_column(&mut hash, &self.at, |at| at.to_le_bytes());
+        hash_column(&mut hash, &self.at, i64::to_le_bytes);
         for column in self.counts.iter().chain(&self.growth) {
-            hash_column(&mut hash, column, |value| value.to_le_bytes());
+            hash_column(&mut hash, column, f64::to_le_bytes);
         }
         let time = |at: Option<&i64>| at.and_then(|&at| DateTime::from_timestamp_micros(at));
         DataVersion {

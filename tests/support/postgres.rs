@@ -62,7 +62,7 @@ impl Cluster {
     }
 
     fn wait_until_up(&self) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !self.programs.succeeds("pg_isready", |ready| {
             ready.arg("--quiet").arg("--host").arg(&self.directory);
         }) {

@@ -97,15 +97,6 @@ impl<'a> Cursor<'a> {
         self.bytes(N)?.try_into().ok()
     }
 
-    /// A field's bytes, or an inner `None` for NULL.
-    fn field(&mut self) -> Option<Option<&'a [u8]>> {
-        let length = i32::from_be_bytes(self.array()?);
-        match usize::try_from(length) {
-            Ok(length) => self.bytes(length).map(Some),
-            Err(_) => Some(None),
-        }
-    }
-
     fn tuple(&mut self, ended: &mut bool) -> Result<Option<Tuple<'a>>, Malformed> {
         let Some(columns) = self.array() else { return Ok(None) };
         if columns == TRAILER {
@@ -136,10 +127,14 @@ impl<'a> Cursor<'a> {
         Ok(Some(Tuple { video, at, counts: [a, b, c], growth: [d, e, f] }))
     }
 
+    /// The bytes of each field; NULL has none.
     fn fields(&mut self) -> Option<[Option<&'a [u8]>; 8]> {
         let mut fields = [None; 8];
         for field in &mut fields {
-            *field = self.field()?;
+            // A length of -1 stands for NULL.
+            if let Ok(length) = usize::try_from(i32::from_be_bytes(self.array()?)) {
+                *field = Some(self.bytes(length)?);
+            }
         }
         Some(fields)
     }

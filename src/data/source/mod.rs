@@ -46,7 +46,7 @@ struct Place {
 /// What is at the other end, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Description {
-    /// `SQLite` or `PostgreSQL`.
+    /// SQLite or PostgreSQL.
     pub backend: &'static str,
     /// Version of the library or the server.
     pub version: String,
@@ -77,7 +77,7 @@ impl Source {
     /// Opens the table for reading and checks that it has the columns.
     ///
     /// `url` is `sqlite:FILE` or `postgres://…`; `table` may have a schema before it. `statement_timeout` bounds each
-    /// read, and on an import the wait for others' locks.
+    /// read, and on an import the wait for others' locks; it must not be zero.
     ///
     /// Errors: a bad `url` or `table`, a missing file, table or column, a database that does not answer.
     pub async fn connect(url: &str, table: &str, statement_timeout: Duration) -> Result<Self, Error> {
@@ -129,8 +129,8 @@ impl Source {
     /// Writes rows into the table, which is made first where there is none: all of them or, on any error, none.
     ///
     /// A row whose video and time the table has is left as it is, or gets the new counts. Growth rates of a video are
-    /// computed anew from its first changed row on. `progress` is told the number of rows written so far and of all to
-    /// write.
+    /// computed anew from its first changed row on. Counts must be whole. `progress` is told the number of rows
+    /// written so far and of all to write.
     ///
     /// Errors: as for [`Source::connect`], and whatever the database objects to.
     pub async fn import(

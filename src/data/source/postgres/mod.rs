@@ -1,21 +1,20 @@
 //! The table in PostgreSQL: the user's own, so reading changes nothing there, and columns may be of any fitting type.
 //!
-//! Rows come by binary COPY, cast by the server to the types that [`copy`] decodes: three times as fast as rows of the
+//! Rows come by binary COPY, cast by the server to the types that [`Decoder`] knows: three times as fast as rows of the
 //! ordinary protocol, and straight into the columns. They come in any order, see [`Arrivals`].
 
-use super::copy::{self, Decoder, Malformed};
-use super::table::COLUMNS;
+mod import;
+
+use super::copy::{Decoder, Malformed};
 use super::{Arrivals, Description, Imported, Place, tell};
 use crate::data::merge::merge;
 use crate::data::{COUNT_COLUMNS, Error, GROWTH_COLUMNS, Series};
 use futures_util::TryStreamExt;
+use import::{contents, existing, send, stage};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
 use std::collections::HashMap;
 use std::time::Duration;
-
-/// Bytes that are sent at once.
-const PIECE: usize = 1 << 16;
 
 /// A PostgreSQL server and how to log in.
 #[derive(Clone, Debug)]
@@ -42,7 +41,7 @@ impl Postgres {
         let mut connection = self.snapshot(place).await?;
         columns(&mut connection, place).await?;
         let mut arrivals = Arrivals::new();
-        let rows = format!("{} FROM {}", select(), place.table.quoted());
+        let rows = format!("{} FROM {} AS one", select("one"), place.table.quoted());
         receive(&mut connection, place, &rows, &mut arrivals, progress).await?;
         close(connection).await;
         Ok(arrivals)
@@ -53,8 +52,10 @@ impl Postgres {
         columns(&mut connection, place).await?;
         let table = place.table.quoted();
         let complete = COUNT_COLUMNS.map(|column| format!("{column} IS NOT NULL")).join(" AND ");
-        let wanted =
-            if videos.is_empty() { String::new() } else { format!("AND video_id::text IN ({})", literals(videos)) };
+        let wanted = match videos {
+            [] => "true".to_owned(),
+            some => format!("video_id::text IN ({})", literals(some)),
+        };
         let newest = if is_indexed(&mut connection, place).await? {
             // A step through the index finds the next video, and a few more its newest rows.
             format!(
@@ -65,20 +66,19 @@ impl Postgres {
                             ORDER BY next.video_id LIMIT 1)
                     FROM video WHERE video.video_id IS NOT NULL
                 )
-                {} FROM video CROSS JOIN LATERAL (
+                {} FROM (SELECT video_id FROM video WHERE {wanted}) AS video CROSS JOIN LATERAL (
                     SELECT * FROM {table} AS one WHERE one.video_id = video.video_id AND {complete}
                     ORDER BY one.timestamp DESC LIMIT {rows}
-                ) AS newest WHERE true {}",
-                select_of("newest"),
-                wanted.replace("video_id", "newest.video_id"),
+                ) AS newest",
+                select("newest"),
             )
         } else {
             format!(
                 "{} FROM (
                     SELECT *, row_number() OVER (PARTITION BY video_id ORDER BY timestamp DESC) AS retraind_place
-                    FROM {table} WHERE {complete} {wanted}
+                    FROM {table} WHERE {complete} AND {wanted}
                 ) AS newest WHERE retraind_place <= {rows}",
-                select()
+                select("newest"),
             )
         };
         let mut arrivals = Arrivals::new();
@@ -161,27 +161,22 @@ impl Postgres {
     }
 }
 
-/// The eight columns, in the types that [`copy`] knows.
-fn select() -> String {
-    select_of("")
-}
-
-fn select_of(alias: &str) -> String {
-    let dot = if alias.is_empty() { "" } else { "." };
+/// The eight columns of a table's alias, in the types that [`Decoder`] knows.
+fn select(alias: &str) -> String {
     let numbers = COUNT_COLUMNS.iter().chain(&GROWTH_COLUMNS);
-    let numbers = numbers.map(|column| format!("{alias}{dot}{column}::float8")).collect::<Vec<_>>().join(", ");
-    format!("SELECT {alias}{dot}timestamp::timestamptz, {alias}{dot}video_id::text, {numbers}")
+    let numbers = numbers.map(|column| format!("{alias}.{column}::float8")).collect::<Vec<_>>().join(", ");
+    format!("SELECT {alias}.timestamp::timestamptz, {alias}.video_id::text, {numbers}")
 }
 
 /// Adds the rows of a SELECT.
 async fn receive(
     connection: &mut PgConnection,
     place: &Place,
-    select: &str,
+    rows: &str,
     arrivals: &mut Arrivals,
     progress: &mut impl FnMut(u64),
 ) -> Result<(), Error> {
-    let statement = format!("COPY ({select}) TO STDOUT (FORMAT binary)");
+    let statement = format!("COPY ({rows}) TO STDOUT (FORMAT binary)");
     let unread = |error| place.unread(error);
     let mut pieces = connection.copy_out_raw(&statement).await.map_err(unread)?;
     let mut decoder = Decoder::default();
@@ -265,108 +260,6 @@ async fn is_indexed(connection: &mut PgConnection, place: &Place) -> Result<bool
     .fetch_one(connection)
     .await
     .map_err(|error| place.unread(error))
-}
-
-/// The rows of the videos to import that matter to [`merge`].
-async fn existing(connection: &mut PgConnection, place: &Place, series: &Series) -> Result<Series, Error> {
-    let table = place.table.quoted();
-    let unwritten = |error| place.unwritten(error);
-    let since = "CREATE TEMP TABLE retraind_since (video_id text, since timestamptz) ON COMMIT DROP";
-    execute(connection, since.to_owned()).await.map_err(unwritten)?;
-    // Without an index each video's earlier rows would cost a scan; one scan of all is better.
-    let earliest = if is_indexed(connection, place).await? {
-        let complete = COUNT_COLUMNS.map(|column| format!("{column} IS NOT NULL")).join(" AND ");
-        format!(
-            "coalesce((SELECT max(timestamp)::timestamptz FROM {table}
-                       WHERE video_id = first.id AND timestamp < first.at AND {complete}), first.at)"
-        )
-    } else {
-        "'-infinity'".to_owned()
-    };
-    let insert = format!("INSERT INTO retraind_since SELECT id, {earliest} FROM unnest($1, $2) AS first(id, at)");
-    let (ids, first): (Vec<&str>, Vec<_>) = series
-        .videos
-        .iter()
-        .map(|video| (video.id.as_str(), chrono::DateTime::from_timestamp_micros(series.at[video.rows.start])))
-        .unzip();
-    sqlx::query(AssertSqlSafe(insert)).bind(ids).bind(first).execute(&mut *connection).await.map_err(unwritten)?;
-    let mut arrivals = Arrivals::new();
-    let rows = format!(
-        "{} FROM retraind_since JOIN {table} AS old ON old.video_id = retraind_since.video_id AND old.timestamp >= since",
-        select_of("old")
-    );
-    receive(connection, place, &rows, &mut arrivals, &mut |_| {}).await?;
-    Ok(arrivals.finish().0)
-}
-
-/// Writes rows into a table with columns of other types and perhaps no key, by way of one of ours.
-async fn stage(
-    connection: &mut PgConnection,
-    table: &str,
-    types: &HashMap<String, String>,
-    series: &Series,
-    progress: &mut impl FnMut(u64, u64),
-) -> Result<(), sqlx::Error> {
-    let create =
-        format!("CREATE TEMP TABLE retraind_incoming {} ON COMMIT DROP", contents("UNIQUE (video_id, timestamp)"));
-    execute(connection, create).await?;
-    send(connection, "retraind_incoming", series, progress).await?;
-    // Cast to the table's own types, so that its indexes serve and a value that does not fit is an error.
-    let new = |column: &str| match types.get(column) {
-        Some(of) => format!("new.{column}::{of}"),
-        None => format!("new.{column}"),
-    };
-    let same = ["video_id", "timestamp"].map(|column| format!("old.{column} = {}", new(column))).join(" AND ");
-    let set = COLUMNS[2..].iter().map(|column| format!("{column} = {}", new(column))).collect::<Vec<_>>().join(", ");
-    let values = COLUMNS.map(new).join(", ");
-    execute(
-        connection,
-        format!(
-            "ANALYZE retraind_incoming;
-             UPDATE {table} AS old SET {set} FROM retraind_incoming AS new WHERE {same};
-             INSERT INTO {table} ({}) SELECT {values} FROM retraind_incoming AS new
-             WHERE NOT EXISTS (SELECT 1 FROM {table} AS old WHERE {same})",
-            COLUMNS.join(", ")
-        ),
-    )
-    .await
-}
-
-/// What a table of ours holds.
-fn contents(key: &str) -> String {
-    format!(
-        "(timestamp timestamptz NOT NULL, video_id text NOT NULL, view_count bigint NOT NULL, like_count bigint NOT NULL,
-          comment_count bigint NOT NULL, views_growth_rate double precision, likes_growth_rate double precision,
-          comments_growth_rate double precision, {key})"
-    )
-}
-
-/// Sends rows into a table of ours.
-async fn send(
-    connection: &mut PgConnection,
-    table: &str,
-    series: &Series,
-    progress: &mut impl FnMut(u64, u64),
-) -> Result<(), sqlx::Error> {
-    let statement = format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", COLUMNS.join(", "));
-    let mut stream = connection.copy_in_raw(&statement).await?;
-    let mut piece = Vec::with_capacity(PIECE + 1024);
-    copy::begin(&mut piece);
-    for video in &series.videos {
-        for row in video.rows.clone() {
-            copy::put(&mut piece, series.at[row], &video.id, series.counts_of(row), series.growth_of(row));
-            if piece.len() >= PIECE {
-                stream.send(piece.as_slice()).await?;
-                piece.clear();
-                progress(row as u64 + 1, series.len() as u64);
-            }
-        }
-    }
-    copy::end(&mut piece);
-    stream.send(piece.as_slice()).await?;
-    stream.finish().await?;
-    progress(series.len() as u64, series.len() as u64);
-    Ok(())
 }
 
 /// Texts as SQL, which COPY takes no parameters for. PostgreSQL knows no NUL character in texts.
