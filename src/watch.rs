@@ -98,7 +98,7 @@ mod tests {
         let told = watch.epoch(&row(3, 1.0, 2.5));
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(watch.epoch(&row(4, 1.0, 9.0)).is_empty());
-        assert!(watch.clock(Duration::from_secs(300)).is_none());
+        assert!(watch.clock(Duration::from_mins(5)).is_none());
         assert!(watch.clock(Duration::from_secs(301)).is_some());
         assert!(watch.clock(Duration::from_secs(302)).is_none());
         assert!(watch.memory(80.0).is_none());

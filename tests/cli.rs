@@ -145,7 +145,7 @@ fn a_refused_version_is_kept_and_the_champion_stays() {
     let place = Place::with_rows(60);
     place.train();
     let refuse = ["run", "weekly", "--set", "gate.mae_max=0.0"];
-    place.run(&refuse).code(3).stdout(contains("views: rejected: MAE").and(contains("the champion stays")));
+    place.run(&refuse).code(3).stdout(contains("views: rejected: MAE").and(contains("v0001 stays in service")));
     let listed = place.json(&["models", "views", "--json"], 0);
     assert_eq!((&listed[0]["champion"], &listed[1]["champion"]), (&true.into(), &false.into()));
     assert_eq!(listed[1]["metadata"]["verdict"]["passed"], false);

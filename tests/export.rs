@@ -161,7 +161,10 @@ fn waves() -> Series {
     for (video, period) in [("a", 40.0), ("b", 55.0)] {
         let begin = series.at.len();
         for minute in 0..220u32 {
-            let count = (1000.0 + 50.0 * f64::from(minute) + 400.0 * (f64::from(minute) / period * 6.28).sin()).round();
+            let count = (1000.0
+                + 50.0 * f64::from(minute)
+                + 400.0 * (f64::from(minute) / period * std::f64::consts::TAU).sin())
+            .round();
             series.at.push(i64::from(minute) * 60_000_000);
             for k in 0..3 {
                 let previous = (minute > 0).then(|| series.counts[k][series.counts[k].len() - 1]);

@@ -37,6 +37,7 @@ macro_rules! contracts {
 contracts! {
     a_run_lives_and_ends,
     a_run_key_is_used_once,
+    a_run_can_begin_with_an_owner,
     a_rejected_run_is_no_error,
     a_queued_run_can_be_cancelled_and_then_not_started,
     a_given_up_attempt_writes_nothing,
@@ -226,6 +227,15 @@ async fn a_run_key_is_used_once(database: &Database) {
     store.finish_run(claim, &Outcome::Succeeded).await.unwrap();
     assert!(matches!(store.enqueue_run(new_run("weekly@1")).await, Err(Error::RunKeyTaken { .. })));
     assert_eq!(store.runs(None, 10).await.unwrap().len(), 1);
+}
+
+async fn a_run_can_begin_with_an_owner(database: &Database) {
+    let store = database.open().await;
+    let run = store.begin_run(new_run("weekly/person/1"), &some_owner()).await.unwrap();
+    assert_eq!((run.state, run.attempt, run.owner.clone()), (RunState::Running, 1, Some(some_owner())));
+    let error = store.begin_run(new_run("weekly/person/1"), &some_owner()).await.unwrap_err();
+    assert!(matches!(error, Error::RunKeyTaken { run_id, .. } if run_id == run.id), "{error}");
+    store.finish_run(run.claim().unwrap(), &Outcome::Succeeded).await.unwrap();
 }
 
 async fn a_rejected_run_is_no_error(database: &Database) {

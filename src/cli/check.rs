@@ -40,7 +40,7 @@ struct Checked {
     next: Vec<String>,
 }
 
-pub(super) fn check(args: &Args, config: Option<&Path>, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn check(args: &Args, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let (mut problems, mut jobs) = (Vec::new(), Vec::new());
     let path = match &args.path {
         Some(path) => Some(path.clone()),

@@ -3,9 +3,10 @@
 use super::exit::Failure;
 use super::output::Output;
 use super::{predict, run};
-use crate::data::{Imported, Source, sample, write_csv};
+use crate::data::{Imported, Source, Target, sample, write_csv};
 use crate::job::{self, WEEKLY_RETRAIN};
-use crate::run::{Context, predict as forecast};
+use crate::registry::Version;
+use crate::run::{Context, RunReport, predict as forecast, promote};
 use crate::settings::{self, Settings};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ pub(super) struct Args {
     set: Vec<String>,
 }
 
-pub(super) async fn demo(args: &Args, config: Option<&Path>, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) async fn demo(args: &Args, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let place = Place::prepare(&args.dir)?;
     // what the user set for the host holds here too, the places apart
     let mut settings = settings::load(config)?.settings;
@@ -48,18 +49,32 @@ pub(super) async fn demo(args: &Args, config: Option<&Path>, output: &Output) ->
     let report = run::to_the_end(&context, &job, output).await?;
     run::summary(&report, output)?;
 
-    let targets: Vec<_> = crate::data::Target::ALL
-        .into_iter()
-        .filter(|&target| matches!(context.registry.champion(target), Ok(Some(_))))
-        .collect();
     output.line("")?;
-    if targets.is_empty() {
-        output.line("no version is in service yet, so there is nothing to forecast with")?;
-    } else {
-        predict::show(&forecast(&context, &targets, &[]).await?, output)?;
-    }
+    promote_rejected(&context, &report, output).await?;
+    predict::show(&forecast(&context, &Target::ALL, &[]).await?, output)?;
     output.line(&place.farewell())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Brings versions into service by hand where the gate left a target without any: the demo is to show forecasts, too.
+async fn promote_rejected(context: &Context, report: &RunReport, output: Output) -> Result<(), Failure> {
+    let mut promoted = Vec::new();
+    for target in &report.targets {
+        let Ok(name) = target.row.target.parse::<Target>() else { continue };
+        let version: Option<Version> = target.row.version.as_deref().and_then(|version| version.parse().ok());
+        if let (None, Some(version)) = (context.registry.champion(name)?, version) {
+            promote(context, name, version, true).await?;
+            promoted.push(format!("promote {name} {version} --force"));
+        }
+    }
+    if !promoted.is_empty() {
+        output.line(&format!(
+            "Nothing was in service where the gate refused. To have something to forecast with, these were promoted by \
+             hand:\n  {}\n",
+            promoted.join("\n  ")
+        ))?;
+    }
+    Ok(())
 }
 
 /// Where the demo puts things.
@@ -109,12 +124,14 @@ impl Place {
 
     fn farewell(&self) -> String {
         let (config, dir) = (self.config.display(), self.dir.display());
+        let program = std::env::current_exe().map_or_else(|_| "retraind".to_owned(), |exe| exe.display().to_string());
         format!(
             "\nThe versions are in {dir}/models, the rows also in {}.\nTry next:\n  \
-             retraind --config {config} models\n  \
-             retraind --config {config} predict --video sample-bbb0 --json\n  \
-             retraind --config {config} run weekly-retrain --set gate.skill_min=0\n  \
-             retraind --config {config} check",
+             export RETRAIND_CONFIG={config}\n  \
+             {program} models\n  \
+             {program} predict --video smpl-steady --json\n  \
+             {program} run weekly-retrain --set gate.skill_min=0\n  \
+             {program} check",
             self.csv.display()
         )
     }

@@ -46,7 +46,7 @@ enum State {
     Missing,
 }
 
-pub(super) async fn doctor(args: &Args, config: Option<&Path>, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) async fn doctor(args: &Args, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let loaded = settings::load(config)?;
     let settings = &loaded.settings;
     let file = loaded.file.as_ref().map_or("no file: the defaults".to_owned(), |file| file.display().to_string());

@@ -1,4 +1,5 @@
 //! Errors → messages and exit codes.
+#![expect(clippy::match_same_arms, reason = "the codes stand in the order of the errors' rooms")]
 
 use super::output::Output;
 use crate::document::Problem;
@@ -68,7 +69,7 @@ impl From<registry::Error> for Failure {
 }
 
 /// Prints a failure and gives its code.
-pub(super) fn report(output: &Output, failure: &Failure) -> ExitCode {
+pub(super) fn report(output: Output, failure: &Failure) -> ExitCode {
     match failure {
         // whoever closed the pipe has seen enough
         Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
@@ -82,9 +83,8 @@ fn code(failure: &Failure) -> u8 {
     match failure {
         Failure::Problems(_) => CONFIG,
         Failure::Run(error) => run_code(error),
-        Failure::Os { .. } => IO_ERROR,
         Failure::Write { source, .. } => write_code(source),
-        Failure::Output(_) => IO_ERROR,
+        Failure::Os { .. } | Failure::Output(_) => IO_ERROR,
         Failure::Signalled { code, .. } => *code,
     }
 }
@@ -147,6 +147,7 @@ fn data_code(error: &data::Error) -> u8 {
         data::Error::FileMissing { .. } | data::Error::TableMissing { .. } => NO_INPUT,
         data::Error::Unreachable { .. } | data::Error::Timeout { .. } => UNAVAILABLE,
         data::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => NO_INPUT,
+        other if other.is_transient() => TRY_AGAIN,
         data::Error::Io { .. } | data::Error::Database { .. } => IO_ERROR,
         _ => BAD_DATA,
     }

@@ -38,9 +38,9 @@ struct Report {
     bad_lines: Vec<String>,
 }
 
-pub(super) async fn import(args: &Args, config: Option<&Path>, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) async fn import(args: &Args, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let settings = settings::load(config)?.settings;
-    let (imported, csv) = files(&settings, &args.files, args.skip_bad, *output).await?;
+    let (imported, csv) = files(&settings, &args.files, args.skip_bad, output).await?;
     if args.json {
         let bad_lines = csv.bad.iter().map(ToString::to_string).collect();
         output.json(&Report { imported, lines: csv.lines, left_out: csv.n_bad, bad_lines })?;

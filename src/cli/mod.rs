@@ -34,7 +34,7 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "retraind", version, after_help = EXIT_CODES, max_term_width = 110)]
 pub(crate) struct Cli {
-    /// Settings; else $RETRAIND_CONFIG, /etc/retraind/retraind.toml, ./retraind.toml, or the defaults
+    /// Settings; else `$RETRAIND_CONFIG`, /etc/retraind/retraind.toml, ./retraind.toml, or the defaults
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Tell more on stderr; twice for every detail
@@ -43,7 +43,7 @@ pub(crate) struct Cli {
     /// Tell errors only; no progress
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Never use colours (as does the environment variable NO_COLOR)
+    /// Never use colours (as does the environment variable `NO_COLOR`)
     #[arg(long, global = true)]
     no_color: bool,
     #[command(subcommand)]
@@ -87,25 +87,25 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output::new(cli.no_color, cli.quiet);
-    log_to_stderr(&cli, &output);
+    log_to_stderr(&cli, output);
     // the probe must not start threads before it loads a library that may be broken
     if let Command::ProbeOnnxruntime(args) = &cli.command {
         return probe::probe(args);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return exit::report(&output, &Failure::Os { doing: "start its threads", source: error }),
+        Err(error) => return exit::report(output, &Failure::Os { doing: "start its threads", source: error }),
     };
-    let result = runtime.block_on(dispatch(cli, &output));
+    let result = runtime.block_on(dispatch(cli, output));
     // a training thread that was told to stop needs no one to wait for it
     runtime.shutdown_background();
     match result {
         Ok(code) => code,
-        Err(failure) => exit::report(&output, &failure),
+        Err(failure) => exit::report(output, &failure),
     }
 }
 
-async fn dispatch(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
+async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
     let config = cli.config.as_deref();
     match cli.command {
         Command::Check(args) => check::check(&args, config, output),
@@ -125,7 +125,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
     }
 }
 
-fn log_to_stderr(cli: &Cli, output: &Output) {
+fn log_to_stderr(cli: &Cli, output: Output) {
     let level = match (cli.quiet, cli.verbose) {
         (true, _) => "error",
         (false, 0) => "warn",

@@ -47,7 +47,7 @@ struct Listed {
     metadata: Option<Metadata>,
 }
 
-pub(super) fn list(args: &ListArgs, config: Option<&Path>, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn list(args: &ListArgs, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let settings = settings::load(config)?.settings;
     let registry = Registry::open(&settings.registry.dir)?;
     let targets = args.target.map_or_else(|| Target::ALL.to_vec(), |target| vec![target]);
@@ -106,7 +106,7 @@ pub(super) fn list(args: &ListArgs, config: Option<&Path>, output: &Output) -> R
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn promote(args: &PromoteArgs, config: Option<&Path>, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) async fn promote(args: &PromoteArgs, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let PromoteArgs { target, version, force } = *args;
     let context = Context::open(settings::load(config)?.settings).await?;
     let said = match run::promote(&context, target, version, force).await? {
@@ -118,7 +118,7 @@ pub(super) async fn promote(args: &PromoteArgs, config: Option<&Path>, output: &
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn rollback(args: &RollbackArgs, config: Option<&Path>, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) async fn rollback(args: &RollbackArgs, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let target = args.target;
     let context = Context::open(settings::load(config)?.settings).await?;
     let (left, came) = run::rollback(&context, target).await?;

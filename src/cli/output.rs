@@ -28,11 +28,13 @@ impl Output {
     }
 
     /// One line of a report.
+    #[expect(clippy::unused_self, reason = "whoever prints has an output: commands are not to print by themselves")]
     pub(super) fn line(self, text: &str) -> io::Result<()> {
         writeln!(io::stdout().lock(), "{text}")
     }
 
     /// One JSON document.
+    #[expect(clippy::unused_self, reason = "as for `line`")]
     pub(super) fn json(self, value: &impl Serialize) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         serde_json::to_writer_pretty(&mut stdout, value)?;
@@ -64,28 +66,30 @@ impl Output {
     /// Something said on the way.
     pub(super) fn say(self, text: &str) {
         if !self.quiet {
-            self.to_stderr(text);
+            to_stderr(text);
         }
     }
 
     /// Something that deserves attention.
     pub(super) fn warn(self, text: &str) {
-        self.to_stderr(&format!("{} {text}", self.paint("warning:", "33")));
+        if !self.quiet {
+            to_stderr(&format!("{} {text}", self.paint("warning:", "33")));
+        }
     }
 
     /// Why it did not work.
     pub(super) fn error(self, text: &str) {
-        self.to_stderr(&format!("{} {text}", self.paint("error:", "31")));
+        to_stderr(&format!("{} {text}", self.paint("error:", "31")));
     }
 
     fn paint(self, text: &str, colour: &str) -> String {
         if self.colours_on_stderr() { format!("\x1b[1;{colour}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
 
-    fn to_stderr(self, text: &str) {
-        // a stderr that cannot be written to leaves nobody to tell
-        writeln!(io::stderr().lock(), "{text}").unwrap_or_default();
-    }
+fn to_stderr(text: &str) {
+    // a stderr that cannot be written to leaves nobody to tell
+    writeln!(io::stderr().lock(), "{text}").unwrap_or_default();
 }
 
 /// A column of a table.

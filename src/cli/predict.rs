@@ -22,7 +22,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) async fn predict(args: &Args, config: Option<&Path>, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) async fn predict(args: &Args, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let context = Context::open(settings::load(config)?.settings).await?;
     let targets = args.target.map_or_else(|| Target::ALL.to_vec(), |target| vec![target]);
     let mut videos = args.video.clone();
@@ -38,7 +38,7 @@ pub(super) async fn predict(args: &Args, config: Option<&Path>, output: &Output)
 }
 
 /// Forecasts as a table; what could not be forecast as warnings.
-pub(super) fn show(predictions: &Predictions, output: &Output) -> std::io::Result<()> {
+pub(super) fn show(predictions: &Predictions, output: Output) -> std::io::Result<()> {
     let columns = [
         text("video"),
         text("target"),

@@ -30,7 +30,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) async fn run(args: &Args, config: Option<&Path>, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) async fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let settings = settings::load(config)?.settings;
     let job = job::find(&settings.jobs.dir, &args.job, &args.set)?;
     let context = Context::open(settings).await?;
@@ -45,11 +45,11 @@ pub(super) async fn run(args: &Args, config: Option<&Path>, output: &Output) -> 
 }
 
 /// Runs a job by a person's wish, drawing its progress; a signal stops it at its next safe point.
-pub(super) async fn to_the_end(context: &Context, job: &Job, output: &Output) -> Result<RunReport, Failure> {
+pub(super) async fn to_the_end(context: &Context, job: &Job, output: Output) -> Result<RunReport, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let signalled = Arc::new(AtomicU8::new(0));
-    let listener = Progress::new(*output).listener();
-    let watcher = tokio::spawn(stop_on_signal(Arc::clone(&stop), Arc::clone(&signalled), *output));
+    let listener = Progress::new(output).listener();
+    let watcher = tokio::spawn(stop_on_signal(Arc::clone(&stop), Arc::clone(&signalled), output));
     let ended = run::run(context, job, "person", stop, listener).await;
     watcher.abort();
     let ended = ended?;
@@ -95,7 +95,7 @@ const COLUMNS: [Column; 10] = [
 ];
 
 /// What a run came to, as a table and sentences.
-pub(super) fn summary(report: &RunReport, output: &Output) -> std::io::Result<()> {
+pub(super) fn summary(report: &RunReport, output: Output) -> std::io::Result<()> {
     let cell = |value: Option<String>| value.unwrap_or_default();
     let rows: Vec<Vec<String>> = report
         .targets
@@ -123,7 +123,9 @@ pub(super) fn summary(report: &RunReport, output: &Output) -> std::io::Result<()
         let (row, name) = (&target.row, &target.row.target);
         if row.verdict.as_deref() == Some("rejected") {
             let failed: Vec<&str> = target.rules.iter().filter(|r| !r.passed).map(|r| r.reason.as_str()).collect();
-            output.line(&format!("{name}: rejected: {}; the champion stays", failed.join("; ")))?;
+            let stays =
+                target.champion.map_or("no version is in service".to_owned(), |c| format!("{c} stays in service"));
+            output.line(&format!("{name}: rejected: {}; {stays}", failed.join("; ")))?;
         }
         if let Some(error) = &row.error {
             output.line(&format!("{name}: {error}"))?;

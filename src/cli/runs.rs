@@ -30,7 +30,7 @@ pub(super) struct ShowArgs {
     json: bool,
 }
 
-pub(super) async fn list(args: &ListArgs, config: Option<&Path>, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) async fn list(args: &ListArgs, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let context = Context::open(settings::load(config)?.settings).await?;
     context.store.reap(Owner::is_alive).await?;
     let runs = context.store.runs(args.job.as_deref(), args.limit).await?;
@@ -66,7 +66,7 @@ pub(super) async fn list(args: &ListArgs, config: Option<&Path>, output: &Output
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn show(args: &ShowArgs, config: Option<&Path>, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) async fn show(args: &ShowArgs, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let context = Context::open(settings::load(config)?.settings).await?;
     context.store.reap(Owner::is_alive).await?;
     let report = run::report(&context, args.run).await?;

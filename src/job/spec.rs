@@ -76,13 +76,16 @@ impl Spec {
         let limits = [("mae_max", gate.mae_max), ("mse_max", gate.mse_max), ("skill_min", gate.skill_min)];
         for (rule, limit) in limits {
             let Some(limit) = limit else { continue };
-            if rule == "skill_min" && !(limit <= 1.0) {
-                problems.push(at("gate.skill_min", format!("must be a number of at most 1, not {limit}")));
-            } else if rule != "skill_min" && !(limit >= 0.0) {
-                problems.push(at(&format!("gate.{rule}"), format!("must be a number of at least 0, not {limit}")));
+            let (fine, range) = match rule {
+                "skill_min" => (limit <= 1.0, "at most 1"),
+                _ => (limit >= 0.0, "at least 0"),
+            };
+            if !fine {
+                problems.push(at(&format!("gate.{rule}"), format!("must be a number of {range}, not {limit}")));
             }
         }
         if !problems.is_empty() {
+            problems.sort_by_key(|problem| problem.place.as_ref().map(|place| (place.line, place.column)));
             return Err(problems);
         }
         Ok(Job {

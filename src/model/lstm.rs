@@ -135,13 +135,11 @@ impl LstmKernels for Flex {
 }
 
 fn slice(tensor: &FlexTensor) -> Cow<'_, [f32]> {
-    match tensor.as_slice::<f32>() {
-        Some(slice) => Cow::Borrowed(slice),
-        None => {
-            let contiguous = tensor.to_contiguous();
-            Cow::Owned(contiguous.as_slice::<f32>().expect("a contiguous f32 tensor").to_vec())
-        }
+    if let Some(slice) = tensor.as_slice::<f32>() {
+        return Cow::Borrowed(slice);
     }
+    let contiguous = tensor.to_contiguous();
+    Cow::Owned(contiguous.as_slice::<f32>().expect("a contiguous f32 tensor").to_vec())
 }
 
 fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
@@ -190,7 +188,8 @@ impl<B: LstmKernels + LstmOperation, C: CheckpointStrategy> LstmOperation for Au
         options: Options,
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), input.node(), recurrent.node(), bias.node()];
-        let parameters = [input, recurrent, bias].map(|t| t.into_primitive());
+        #[expect(clippy::redundant_closure_for_method_calls, reason = "the type whose method it is has no public name")]
+        let parameters = [input, recurrent, bias].map(|tensor| tensor.into_primitive());
         let (out, saved) = B::run(&x.into_primitive(), &parameters, options);
         match LstmBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => prepared.finish((Arc::new(Mutex::new(Some(saved))), parameters), out),

@@ -16,7 +16,7 @@ use crate::event::{Event, Listener};
 use crate::job::{Job, Kind};
 use crate::registry::{Registry, Version};
 use crate::settings::Settings;
-use crate::store::{NewRun, Outcome, Owner, Store};
+use crate::store::{Claim, NewRun, Outcome, Owner, Store};
 use crate::{data, export, recipe, registry, runtime, store, train};
 use chrono::{SecondsFormat, Utc};
 use std::sync::Arc;
@@ -163,24 +163,23 @@ pub async fn run(
     store.reap(Owner::is_alive).await?;
     reconcile(context).await?;
     let instant = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
-    let queued = store
-        .enqueue_run(NewRun {
-            run_key: &format!("{}/{cause}/{instant}", job.name),
-            job: &job.name,
-            kind: job.kind.name(),
-            cause,
-            job_toml: &job.to_toml(),
-        })
-        .await?;
-    let claim = store.start_run(queued.id, &Owner::this_process()?).await?;
+    let new = NewRun {
+        run_key: &format!("{}/{cause}/{instant}", job.name),
+        job: &job.name,
+        kind: job.kind.name(),
+        cause,
+        job_toml: &job.to_toml(),
+    };
+    let begun = store.begin_run(new, &Owner::this_process()?).await?;
+    let claim = Claim { run_id: begun.id, attempt: begun.attempt };
     // Every process looks after it has shown itself, so of two that start at once exactly the later one gives way.
-    let earlier = store.running_runs().await?.into_iter().find(|run| run.job == job.name && run.id < queued.id);
+    let earlier = store.running_runs().await?.into_iter().find(|run| run.job == job.name && run.id < begun.id);
     if let Some(other) = earlier {
         let error = Error::Busy { job: job.name.clone(), run_id: other.id };
         store.finish_run(claim, &Outcome::Cancelled(format!("run {} of this job was under way", other.id))).await?;
         return Err(error);
     }
-    listener(Event::Started { run_id: queued.id, job: job.name.clone() });
+    listener(Event::Started { run_id: begun.id, job: job.name.clone() });
     let Kind::Retrain(settings) = &job.kind;
     let result = retrain::retrain(context, job, settings, claim, stop, listener).await;
     let outcome = match &result {
@@ -190,9 +189,9 @@ pub async fn run(
         Err(error) => Outcome::Failed(format!("failed to {}", chain(error))),
     };
     match store.finish_run(claim, &outcome).await {
-        Ok(()) => Ok(Ended { run_id: queued.id, result }),
+        Ok(()) => Ok(Ended { run_id: begun.id, result }),
         // what the run itself failed with says more than that this could not be written down
-        Err(_) if result.is_err() => Ok(Ended { run_id: queued.id, result }),
+        Err(_) if result.is_err() => Ok(Ended { run_id: begun.id, result }),
         Err(error) => Err(error.into()),
     }
 }

@@ -4,6 +4,7 @@ use super::{Context, Error};
 use crate::data::Target;
 use crate::evaluate::Scores;
 use crate::gate::Judged;
+use crate::registry::Version;
 use crate::store::{self, PromotionState, Run, RunTarget};
 use serde::Serialize;
 
@@ -23,6 +24,8 @@ pub struct TargetReport {
     /// Its row.
     #[serde(flatten)]
     pub row: RunTarget,
+    /// The version in service now.
+    pub champion: Option<Version>,
     /// Whether the run brought its version into service.
     pub promoted: bool,
     /// What the gate said, rule by rule; empty where there is no version, or it is gone from the registry.
@@ -45,7 +48,8 @@ pub async fn report(context: &Context, run_id: i64) -> Result<RunReport, Error> 
             .and_then(|version| context.registry.metadata(target, version).ok())
             .filter(|metadata| metadata.run_id == run_id);
         let (rules, metrics) = metadata.map_or((Vec::new(), None), |m| (m.verdict.rules, Some(m.metrics)));
-        targets.push(TargetReport { row, promoted, rules, metrics });
+        let champion = context.registry.champion(target)?;
+        targets.push(TargetReport { row, champion, promoted, rules, metrics });
     }
     Ok(RunReport { run, targets })
 }

@@ -11,7 +11,7 @@ const BATCH: usize = 1024;
 /// An open model that maps windows to forecasts.
 #[derive(Debug)]
 pub struct Session {
-    session: ort::session::Session,
+    inner: ort::session::Session,
     input: String,
     steps: usize,
     features: usize,
@@ -35,7 +35,7 @@ impl Session {
             },
             inputs => return Err(Error::Shape(format!("it has {} inputs, not one", inputs.len()))),
         };
-        Ok(Self { session, input: name, steps, features })
+        Ok(Self { inner: session, input: name, steps, features })
     }
 
     /// Steps and features of a window.
@@ -57,7 +57,7 @@ impl Session {
             let view = ArrayView3::from_shape(shape, &windows)
                 .map_err(|e| Error::Shape(format!("windows {shape:?} hold {} values: {e}", windows.len())))?;
             let input = TensorRef::from_array_view(view).map_err(Error::Run)?;
-            let outputs = self.session.run(ort::inputs![self.input.as_str() => input]).map_err(Error::Run)?;
+            let outputs = self.inner.run(ort::inputs![self.input.as_str() => input]).map_err(Error::Run)?;
             let forecasts = outputs[0].try_extract_array::<f32>().map_err(Error::Run)?;
             let forecasts = forecasts
                 .into_dimensionality::<Ix2>()

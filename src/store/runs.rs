@@ -11,6 +11,18 @@ macro_rules! not_queued {
         not_in_state($run_id, $step, found)
     }};
 }
+
+/// Which run has used a key already.
+macro_rules! key_taken {
+    ($tx:ident, $new:ident) => {{
+        let run_id = sqlx::query_scalar("SELECT id FROM runs WHERE run_key = $1")
+            .bind($new.run_key)
+            .fetch_one(&mut *$tx)
+            .await?;
+        Error::RunKeyTaken { run_key: $new.run_key.to_owned(), run_id }
+    }};
+}
+
 impl Store {
     /// Queues a run, unless its key has been used: [`Error::RunKeyTaken`].
     pub async fn enqueue_run(&self, new: NewRun<'_>) -> Result<Run> {
@@ -30,14 +42,42 @@ impl Store {
             .bind(now())
             .fetch_optional(&mut *tx)
             .await?;
-            let Some(queued) = queued else {
-                let run_id = sqlx::query_scalar("SELECT id FROM runs WHERE run_key = $1")
-                    .bind(new.run_key)
-                    .fetch_one(&mut *tx)
-                    .await?;
-                return Err(Error::RunKeyTaken { run_key: new.run_key.to_owned(), run_id });
-            };
-            queued
+            match queued {
+                Some(queued) => queued,
+                None => return Err(key_taken!(tx, new)),
+            }
+        });
+        row.try_into()
+    }
+
+    /// Begins a run that nobody queued: from its first moment on it has an owner, so that a crash cannot leave it waiting
+    /// for somebody to take it up. [`Error::RunKeyTaken`] if its key has been used.
+    pub async fn begin_run(&self, new: NewRun<'_>, owner: &Owner) -> Result<Run> {
+        let row: RunRow = in_transaction!(self, |tx| {
+            let begun = sqlx::query_as(concat!(
+                "INSERT INTO runs (run_key, job, kind, cause, state, job_toml, queued_at, attempt, started_at, heard_at,
+                     owner_host, owner_boot_id, owner_pid, owner_process_start)
+                 VALUES ($1, $2, $3, $4, 'running', $5, $6, 1, $6, $6, $7, $8, $9, $10)
+                 ON CONFLICT (run_key) DO NOTHING
+                 RETURNING ",
+                run_columns!()
+            ))
+            .bind(new.run_key)
+            .bind(new.job)
+            .bind(new.kind)
+            .bind(new.cause)
+            .bind(new.job_toml)
+            .bind(now())
+            .bind(&owner.host)
+            .bind(&owner.boot_id)
+            .bind(owner.pid)
+            .bind(owner.process_start)
+            .fetch_optional(&mut *tx)
+            .await?;
+            match begun {
+                Some(begun) => begun,
+                None => return Err(key_taken!(tx, new)),
+            }
         });
         row.try_into()
     }
