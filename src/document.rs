@@ -92,6 +92,14 @@ impl fmt::Display for Problem {
 
 /// Reads `text`; `file` is for the messages. A value comes back only when there are no problems.
 pub fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, Vec<Problem>> {
+    match read(file, text) {
+        (Some(value), problems) if problems.is_empty() => Ok(value),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// Reads `text`: its problems, and what could be read besides them, so that the rest can be checked, too.
+pub fn read<T: DeserializeOwned>(file: &Path, text: &str) -> (Option<T>, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut rest = text.to_owned();
     loop {
@@ -101,12 +109,11 @@ pub fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, Vec<Prob
             Err(e) => {
                 let message = format!("this is not TOML: {}", e.message().trim());
                 problems.push(Problem::at(file, text, e.span().unwrap_or(0..0), message));
-                return Err(problems);
+                return (None, problems);
             }
         };
         let error = match toml_edit::de::from_str::<T>(&rest) {
-            Ok(value) if problems.is_empty() => return Ok(value),
-            Ok(_) => return Err(problems),
+            Ok(value) => return (Some(value), problems),
             Err(error) => error,
         };
         let span = error.span().unwrap_or(0..0);
@@ -116,7 +123,7 @@ pub fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, Vec<Prob
         match enclosing(document.as_table(), &span) {
             Some(entry) => blank(&mut rest, entry),
             // a missing entry belongs to a whole table: what else that table holds was read
-            None => return Err(problems),
+            None => return (None, problems),
         }
     }
 }

@@ -46,7 +46,7 @@ pub enum Event {
         target: Target,
         /// `v0003`
         version: String,
-        /// The verdict with its reasons.
+        /// `passed` or `rejected`.
         verdict: String,
         /// Whether it is in service now.
         promoted: bool,

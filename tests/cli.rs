@@ -1,5 +1,7 @@
 //! The program as a person uses it: every command, in a directory of its own, on small data.
 
+mod support;
+
 use assert_cmd::Command;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
@@ -226,6 +228,48 @@ fn counts_that_do_not_move_and_counts_beyond_32_bits_train() {
     let likes = place.json(&["predict", "--json", "--target", "likes"], 0);
     assert!(likes["forecasts"][0]["forecast"].as_f64().is_some_and(|likes| likes >= 0.0));
     assert!(run["targets"][1]["metrics"]["skill"].is_null(), "a naive forecast is exact");
+}
+
+#[test]
+fn what_cannot_be_forecast_is_said_for_each_video() {
+    let place = Place::empty();
+    let rows = csv(&[("gap", 40), ("new", 40), ("short", 12), ("whole", 40)]);
+    let known: Vec<&str> = rows.lines().filter(|line| !line.contains(",new,")).collect();
+    place.import(&(known.join("\n") + "\n"));
+    place.train();
+    place.import(&rows);
+    place.import(&format!("{HEADER}2026-01-02T00:00:00Z,gap,3000,500,90\n"));
+    place.run(&["predict", "--target", "views"]).success().stdout(contains("whole").and(contains("gap").not())).stderr(
+        contains("video gap: its last 20 rows have a gap of 23.4 h")
+            .and(contains("video new: v0001 of views was trained without this video"))
+            .and(contains("video short: 12 rows are recorded and a window is 20")),
+    );
+    place.run(&["predict", "--video", "short"]).code(66);
+    let mut longer = place.command(&["predict", "--target", "views", "--video", "gap"]);
+    longer.env("RETRAIND_PREDICT__LONGEST_GAP", "2days").assert().success().stdout(contains("gap"));
+}
+
+#[test]
+fn postgresql_serves_as_source_and_as_state() {
+    let place = Place::empty();
+    fs::write(place.path("rows.csv"), csv(&[("video-a", 60), ("video-b", 60)])).expect("written");
+    let cluster = support::postgres::Cluster::shared();
+    let (state, source) = (cluster.url("state"), cluster.url("source"));
+    let run = |arguments: &[&str]| {
+        let mut command = place.command(arguments);
+        command.env("RETRAIND_STATE__URL", &state).env("RETRAIND_SOURCE__URL", &source);
+        command.assert().success()
+    };
+    run(&["import", "rows.csv"]).stdout(contains("120 rows new"));
+    let model = |version: &str| fs::read(place.path(&format!("models/views/{version}/model.onnx"))).expect("a model");
+    run(&["run", "weekly"]).stdout(contains("passed"));
+    run(&["show", "1"]).stdout(contains("succeeded"));
+    run(&["predict"]).stdout(contains("video-b"));
+    run(&["doctor"]).stdout(contains("PostgreSQL"));
+    // the same rows from SQLite give the same model
+    place.run(&["import", "rows.csv"]).success();
+    place.train();
+    assert!(model("v0001") == model("v0002"));
 }
 
 #[test]

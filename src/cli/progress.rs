@@ -52,8 +52,9 @@ impl Progress {
             Event::Remark(text) => self.say(&format!("note: {text}")),
             Event::Epoch { target, row, of } => self.epoch(&mut state, target, &row, of),
             Event::Judged { target, version, verdict, promoted } => {
+                // where it stopped: early stopping leaves epochs undone
                 if let Some(bar) = state.models.get(&target) {
-                    bar.finish();
+                    bar.abandon();
                 }
                 let service = if promoted { ", in service" } else { "" };
                 self.say(&format!("{target}: {version} {verdict}{service}"));
@@ -84,23 +85,23 @@ impl Progress {
     }
 
     fn epoch(&self, state: &mut State, target: Target, row: &Epoch, of: usize) {
-        let losses = format!("loss {}  val_loss {}", measure(row.loss), measure(row.val_loss));
         let Some(bars) = &self.bars else {
-            let seconds = row.seconds;
+            let (loss, val_loss, seconds) = (measure(row.loss), measure(row.val_loss), row.seconds);
             self.say(&format!(
-                "{target}: epoch {}/{of}  {losses}  val_mae {}  {seconds:.2} s",
+                "{target}: epoch {}/{of}  loss {loss}  val_loss {val_loss}  val_mae {}  {seconds:.2} s",
                 row.epoch,
                 measure(row.val_mae)
             ));
             return;
         };
+        let above = state.models.range(..target).count();
         let bar = state.models.entry(target).or_insert_with(|| {
-            let bar = bars.add(ProgressBar::new(of as u64));
-            bar.set_style(style("{prefix:9} {bar:24} {pos:>3}/{len} epochs  {msg}  {eta} left at most"));
+            let bar = bars.insert(above, ProgressBar::new(of as u64));
+            bar.set_style(style("{prefix:9} {wide_bar} {pos:>3}/{len}  {msg}  {eta}"));
             bar.set_prefix(target.to_string());
             bar
         });
-        bar.set_message(losses);
+        bar.set_message(format!("loss {} val {}", measure(row.loss), measure(row.val_loss)));
         bar.set_position(row.epoch as u64);
     }
 
@@ -128,10 +129,9 @@ mod tests {
 
     #[test]
     fn templates_are_right() {
-        for template in [
-            "{spinner} reading  {human_pos} rows, {per_sec}",
-            "{prefix:9} {bar:24} {pos:>3}/{len} epochs  {msg}  {eta} left at most",
-        ] {
+        for template in
+            ["{spinner} reading  {human_pos} rows, {per_sec}", "{prefix:9} {wide_bar} {pos:>3}/{len}  {msg}  {eta}"]
+        {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }

@@ -58,15 +58,13 @@ impl Job {
     pub fn parse(file: &Path, text: &str, overrides: &[String]) -> Result<Self, Vec<Problem>> {
         let name = spec::name_of(file)?;
         // the file's own problems come first, with places as its writer sees them
-        let spec: Spec = crate::document::parse(file, text)?;
-        let job = spec.check(file, text, &name)?;
+        let job = Spec::read(file, text, &name)?;
         if overrides.is_empty() {
             return Ok(job);
         }
         let set = PathBuf::from(format!("{} with --set {}", file.display(), overrides.join(" --set ")));
         let text = spec::with_overrides(&set, text, overrides)?;
-        let spec: Spec = crate::document::parse(&set, &text)?;
-        spec.check(&set, &text, &name)
+        Spec::read(&set, &text, &name)
     }
 
     /// Reads a job file.
@@ -226,8 +224,8 @@ mod tests {
         check("[retrain]\n[alerts]\ntraining_longer_than = \"soon\"\n", &["w.toml:3:24: "]);
         check("[retrain]\n[alerts]\nmemory_above_percent = 180\n", &["w.toml:3:24: must be a number above 0"]);
         check(
-            "[retrain]\nepochs = 0\ntargets = [\"x\"]\n[gate]\nmea_max = 1\n",
-            &["w.toml:2:10:", "w.toml:3:12:", "w.toml:5:1:"],
+            "[retrain]\nepochs = 0\ntargets = [\"x\"]\n[trigger.cron]\nschedule = \"0 0 31 2 *\"\n[gate]\nmea_max = 1\n",
+            &["w.toml:2:10:", "w.toml:3:12:", "w.toml:5:12: `0 0 31 2 *` never fires", "w.toml:7:1:"],
         );
     }
 

@@ -1,7 +1,7 @@
 //! Text → [`Spec`] → checked [`Job`]: what serde cannot say of a job file is said here, all of it at once.
 
 use super::{Alerts, Job, Kind, Retrain};
-use crate::document::Problem;
+use crate::document::{self, Problem};
 use crate::gate::Rules;
 use crate::trigger::cron::Cron;
 use chrono::Utc;
@@ -49,8 +49,25 @@ fn utc() -> String {
 }
 
 impl Spec {
+    /// The job of a text, or every problem: of its form, then of its meaning.
+    pub(super) fn read(file: &Path, text: &str, name: &str) -> Result<Job, Vec<Problem>> {
+        let (spec, mut problems) = document::read::<Self>(file, text);
+        let checked = spec.map(|spec| spec.check(file, text, name));
+        match checked {
+            Some(Ok(job)) if problems.is_empty() => return Ok(job),
+            // what no line shows may only be missing because its line was a problem already
+            Some(Err(more)) => {
+                let none_yet = problems.is_empty();
+                problems.extend(more.into_iter().filter(|problem| none_yet || problem.place.is_some()));
+            }
+            _ => {}
+        }
+        problems.sort_by_key(|problem| problem.place.as_ref().map(|place| (place.line, place.column)));
+        Err(problems)
+    }
+
     /// The job, or everything that is impossible about it.
-    pub(super) fn check(self, file: &Path, text: &str, name: &str) -> Result<Job, Vec<Problem>> {
+    fn check(self, file: &Path, text: &str, name: &str) -> Result<Job, Vec<Problem>> {
         let places = Places::of(text);
         let at = |key: &str, message: String| match places.find(key) {
             Some(span) => Problem::at(file, text, span, message),
@@ -85,7 +102,6 @@ impl Spec {
             }
         }
         if !problems.is_empty() {
-            problems.sort_by_key(|problem| problem.place.as_ref().map(|place| (place.line, place.column)));
             return Err(problems);
         }
         Ok(Job {

@@ -145,7 +145,7 @@ async fn one_target(shared: &Arc<Shared>, target: Target) -> Result<bool, Error>
     (shared.listener)(Event::Judged {
         target,
         version: metadata.version.to_string(),
-        verdict: metadata.verdict.to_string(),
+        verdict: metadata.verdict.word().to_owned(),
         promoted: passed,
     });
     Ok(passed)

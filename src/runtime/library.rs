@@ -120,12 +120,19 @@ async fn probe(path: &Path) -> Result<Probed, String> {
 
 /// The child's end: loads the library in this process and returns its version.
 pub fn probe_here(path: &Path) -> Result<String, Error> {
+    let failed = |source: std::io::Error| Error::Load { path: path.to_owned(), reason: source.to_string() };
+    let version = version_in(&std::fs::read(path).map_err(failed)?);
     Library::load(&Probed { path: path.to_owned(), version: String::new() })?;
-    // "ORT Build Info: git-branch=rel-1.32.0, git-commit-id=…, build type=Release, …"
-    let info = ort::info();
-    let branch = info.split_once("git-branch=").map_or(info, |(_, rest)| rest);
-    let branch = branch.split(',').next().unwrap_or(branch);
-    Ok(branch.trim_start_matches("rel-").to_owned())
+    Ok(version.unwrap_or_else(|| "of an unknown version".to_owned()))
+}
+
+/// The version that the library's exported symbols carry: `VERS_1.32.0`.
+fn version_in(library: &[u8]) -> Option<String> {
+    const MARK: &[u8] = b"\0VERS_";
+    let at = library.windows(MARK.len()).position(|bytes| bytes == MARK)? + MARK.len();
+    let version = library[at..].split(|&b| b == 0).next()?;
+    let numbers = version.iter().all(|&b| b.is_ascii_digit() || b == b'.');
+    (numbers && !version.is_empty()).then(|| String::from_utf8_lossy(version).into_owned())
 }
 
 /// Proof that ONNX Runtime is loaded in this process; it stays so until the process ends.
@@ -153,5 +160,17 @@ impl Library {
 
     pub(super) fn environment(self) -> &'static ort::environment::Environment {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_from_the_symbols() {
+        assert_eq!(version_in(b"\x7fELF..\0VERS_1.32.0\0OrtGetApiBase\0").as_deref(), Some("1.32.0"));
+        assert_eq!(version_in(b"no library"), None);
+        assert_eq!(version_in(b"\0VERS_x\0"), None);
     }
 }
