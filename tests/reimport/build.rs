@@ -9,9 +9,7 @@ use burn_import::onnx::LoadStrategy;
 fn main() {
     println!("cargo::rerun-if-env-changed=REIMPORT_DIR");
     let Some(directory) = env::var_os("REIMPORT_DIR").map(PathBuf::from) else {
-        return fail(
-            "REIMPORT_DIR, the directory of model.onnx and windows.safetensors, is not set",
-        );
+        return fail("REIMPORT_DIR, the directory of model.onnx and windows.safetensors, is not set");
     };
     let model = directory.join("model.onnx");
     println!("cargo::rerun-if-changed={}", model.display());
@@ -30,7 +28,5 @@ fn main() {
 }
 
 fn fail(what: &str) {
-    println!(
-        "cargo::error={what}: `make test-reimport` exports a model and tests how it is read back"
-    );
+    println!("cargo::error={what}: `make test-reimport` exports a model and tests how it is read back");
 }
