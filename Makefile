@@ -33,6 +33,7 @@ test: test-tools lint ## install what the tests need, run the lints and every te
 	$(MAKE) --no-print-directory test-reimport
 
 lint: ## check formatting and lints
+	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --check
 	cargo fmt --check --manifest-path $(REIMPORT)
 	cargo clippy --locked --all-targets -- -D warnings

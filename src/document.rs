@@ -3,6 +3,7 @@
 //! Serde stops at the first mistake. Here a mistaken entry is noted, blanked out (so that the places of the others
 //! stay), and the rest is read again, until nothing is left to complain about.
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::ops::Range;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{Document, Item, Table, Value};
 
 /// One thing wrong with a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The file, or whatever else was read.
     pub file: PathBuf,
@@ -23,13 +24,15 @@ pub struct Problem {
 }
 
 /// Where in a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// Counted from 1.
     pub line: usize,
     /// Counted from 1, in characters.
     pub column: usize,
+    #[serde(skip)]
     text: String,
+    #[serde(skip)]
     width: usize,
 }
 
@@ -60,6 +63,23 @@ impl Problem {
         Self { place: Some(Place::of(text, span)), ..Self::general(file, message) }
     }
 
+    /// Whether the line shown, or the message, may hold a password.
+    pub fn may_show_a_secret(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.text.contains("pas") || place.text.contains("://"))
+    }
+
+    /// The same without the line and without the value that stands there.
+    #[must_use]
+    pub fn without_secrets(mut self) -> Self {
+        if !self.message.starts_with("unknown field") {
+            "has a wrong value, which is not shown because it may hold a password".clone_into(&mut self.message);
+        }
+        if let Some(place) = &mut self.place {
+            place.text.clear();
+        }
+        self
+    }
+
     /// Adds what would work.
     #[must_use]
     pub fn help(self, help: impl Into<String>) -> Self {
@@ -75,7 +95,7 @@ impl fmt::Display for Problem {
             write!(f, ":{}:{}", place.line, place.column)?;
         }
         write!(f, ": {}", self.message)?;
-        if let Some(place) = &self.place {
+        if let Some(place) = self.place.as_ref().filter(|place| !place.text.is_empty()) {
             let number = place.line.to_string();
             let margin = " ".repeat(number.len());
             // tabs are kept, so that the marks stand below what they mark
@@ -100,7 +120,7 @@ pub fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, Vec<Prob
 
 /// Reads `text`: its problems, and what could be read besides them, so that the rest can be checked, too.
 pub fn read<T: DeserializeOwned>(file: &Path, text: &str) -> (Option<T>, Vec<Problem>) {
-    let mut problems = Vec::new();
+    let (mut problems, mut blanked) = (Vec::new(), Vec::new());
     let mut rest = text.to_owned();
     loop {
         let document = match Document::parse(rest.as_str()) {
@@ -117,37 +137,42 @@ pub fn read<T: DeserializeOwned>(file: &Path, text: &str) -> (Option<T>, Vec<Pro
             Err(error) => error,
         };
         let span = error.span().unwrap_or(0..0);
-        let mut problem = Problem::at(file, text, span.clone(), error.message().trim());
-        problem.help = suggestion(error.message());
-        problems.push(problem);
-        match enclosing(document.as_table(), &span) {
-            Some(entry) => blank(&mut rest, entry),
-            // a missing entry belongs to a whole table: what else that table holds was read
-            None => return (None, problems),
+        let entry = enclosing(document.as_table(), &span, &rest);
+        let missing = error.message().strip_prefix("missing field `").and_then(|name| name.split('`').next());
+        // what is missing because it was blanked out has been complained about
+        if !missing.is_some_and(|name| blanked.iter().any(|key| key == name)) {
+            let mut problem = Problem::at(file, text, span, error.message().trim());
+            problem.help = suggestion(error.message());
+            problems.push(problem);
         }
+        let Some((key, range)) = entry else { return (None, problems) };
+        blank(&mut rest, range);
+        blanked.push(key);
     }
 }
 
-/// The range of the smallest `key = value` of a table that holds `span`, or of the table's header.
-fn enclosing(table: &Table, span: &Range<usize>) -> Option<Range<usize>> {
+/// The smallest entry that holds `span`: its key, and the range from the beginning of its line to its end. For a table
+/// whose header is meant (its name is wrong, or something is missing in it) that is the whole table.
+fn enclosing(table: &Table, span: &Range<usize>, text: &str) -> Option<(String, Range<usize>)> {
     for (name, item) in table {
         let key = table.key(name).and_then(toml_edit::Key::span)?;
         match item {
             Item::Value(value) => {
                 let end = value.span().map_or(key.end, |v| v.end);
-                if key.start <= span.start && span.start < end.max(key.start + 1) {
-                    return Some(key.start..end);
+                // a dotted key begins before its last part
+                let start = text[..key.start].rfind('\n').map_or(0, |at| at + 1);
+                if start <= span.start && span.start < end.max(key.start + 1) {
+                    return Some((name.to_owned(), start..end));
                 }
             }
             Item::Table(inner) => {
-                let whole = inner.span()?;
-                let holds = |outer: &Range<usize>| outer.start <= span.start && span.end <= outer.end;
-                if let Some(found) = enclosing(inner, span) {
+                if let Some(found) = enclosing(inner, span, text) {
                     return Some(found);
                 }
-                if holds(&key) {
-                    // the table's own name is the mistake: it goes with everything in it
-                    return Some(extent(inner, whole));
+                let Some(whole) = inner.span() else { continue };
+                let header = key.start <= span.start && span.end <= key.end;
+                if header || *span == whole {
+                    return Some((name.to_owned(), extent(inner, whole)));
                 }
             }
             _ => {}
@@ -199,6 +224,13 @@ mod tests {
         name: String,
         #[serde(default)]
         inner: Inner,
+        needy: Option<Needy>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Needy {
+        must: String,
     }
 
     #[derive(Debug, Default, Deserialize, PartialEq)]
@@ -227,13 +259,26 @@ mod tests {
         check(
             "nam = 3\nname = 4\n[inner]\n  count = -1\nlist = [\n 1,\n 300,\n]\n[other]\nx = 1\n",
             &[
-                "f.toml:1:1: unknown field `nam`, expected `name` or `inner`",
+                "f.toml:1:1: unknown field `nam`, expected one of `name`, `inner`, `needy`",
                 "f.toml:2:8: invalid type: integer `4`, expected a string",
                 "f.toml:4:11: invalid value: integer `-1`, expected u8",
                 "f.toml:7:2: invalid value: integer `300`, expected u8",
-                "f.toml:9:2: unknown field `other`, expected `name` or `inner`",
+                "f.toml:9:2: unknown field `other`, expected one of `name`, `inner`, `needy`",
             ],
         );
+        // a mistaken value is no missing one, and what is missing does not hide what comes after it
+        check(
+            "[needy]\nmust = 3\n[inner]\nx = 1\n",
+            &[
+                "f.toml:2:8: invalid type: integer `3`, expected a string",
+                "f.toml:4:1: unknown field `x`, expected `count` or `list`",
+            ],
+        );
+        check(
+            "[needy]\n[inner]\nx = 1\n",
+            &["f.toml:1:1: missing field `must`", "f.toml:3:1: unknown field `x`, expected `count` or `list`"],
+        );
+        check("inner.count = 3\ninner.cuont = 3\n", &["f.toml:2:7: unknown field `cuont`, expected `count` or `list`"]);
         check("name = \n", &["f.toml:1:8: this is not TOML: string values must be quoted, expected literal string"]);
     }
 

@@ -4,6 +4,8 @@
 
 /// TOML that people edit → values, or every problem with its place.
 pub mod document;
+/// `"5m"`, as people write durations.
+pub mod duration;
 /// The state database: runs, epochs, versions, promotions, forecasts.
 pub mod store;
 /// Memory and disks of this host.

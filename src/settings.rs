@@ -55,7 +55,7 @@ pub struct Source {
     /// Name of the table, `schema.table` in PostgreSQL where needed.
     pub table: String,
     /// Longest time one statement may take.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "crate::duration")]
     pub statement_timeout: Duration,
 }
 
@@ -154,7 +154,7 @@ pub enum Tls {
 #[serde(default, deny_unknown_fields)]
 pub struct Predict {
     /// Longest time between two rows of a window; a video with a longer gap is not forecast.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "crate::duration")]
     pub longest_gap: Duration,
 }
 
@@ -190,7 +190,7 @@ pub fn load(config: Option<&Path>) -> Result<Loaded, Vec<Problem>> {
     if let Some(file) = &file
         && let Err(found) = document::parse::<Settings>(file, &text)
     {
-        problems.extend(found);
+        problems.extend(found.into_iter().map(|p| if p.may_show_a_secret() { p.without_secrets() } else { p }));
     }
     // the environment alone, so that its mistakes are shown beside the file's
     if let Err(found) = extract(&Figment::from(Serialized::defaults(Settings::default())).merge(environment())) {
@@ -204,8 +204,21 @@ pub fn load(config: Option<&Path>) -> Result<Loaded, Vec<Problem>> {
     Ok(Loaded { settings: extract(&figment)?, file })
 }
 
-fn environment() -> Env {
-    Env::prefixed(PREFIX).ignore(&["config", "log"]).split("__")
+/// Settings that are text whatever they look like: figment would take a password of digits for a number.
+const TEXTS: [&str; 7] =
+    ["state.url", "source.url", "source.table", "smtp.host", "smtp.username", "smtp.password", "smtp.from"];
+
+fn environment() -> Figment {
+    let variable = |key: &str| key.replace('.', "__");
+    let texts: Vec<String> = TEXTS.iter().map(|key| variable(key)).collect();
+    let ignored: Vec<&str> = ["config", "log"].into_iter().chain(texts.iter().map(String::as_str)).collect();
+    let mut figment = Figment::from(Env::prefixed(PREFIX).ignore(&ignored).split("__"));
+    for key in TEXTS {
+        if let Ok(value) = std::env::var(format!("{PREFIX}{}", variable(key).to_uppercase())) {
+            figment = figment.merge((key, value));
+        }
+    }
+    figment
 }
 
 fn extract(figment: &Figment) -> Result<Settings, Vec<Problem>> {

@@ -54,9 +54,12 @@ CREATE TABLE runs (
 
 CREATE INDEX runs_by_job ON runs (job, id);
 -- The scheduler asks for these on every turn; a partial index stays tiny however long the history.
+-- One run of a job at a time, whoever starts it and on whatever host: said here, since two programs that look before
+-- they write can both see nothing.
+CREATE UNIQUE INDEX runs_one_running ON runs (job) WHERE state = 'running';
 CREATE INDEX runs_unfinished ON runs (state, id) WHERE state IN ('queued', 'running');
 
--- What became of each target of a run: a run that trains three models can lose one.
+-- What became of each target of a run: one row from the run's start on for each model it trains.
 --
 --   Why were versions refused?
 --     SELECT r.id, r.started_at, t.target, t.version, t.reasons

@@ -2,10 +2,14 @@
 
 use super::exit::{CONFIG, Failure};
 use super::output::Output;
+use crate::data::Source;
 use crate::document::Problem;
 use crate::job::{self, Job};
-use crate::settings;
+use crate::run::chain;
+use crate::settings::{self, Loaded, Settings};
+use crate::store::Store;
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,7 +31,7 @@ pub(super) struct Args {
 #[derive(Serialize)]
 struct Report {
     jobs: Vec<Checked>,
-    problems: Vec<String>,
+    problems: Vec<Problem>,
 }
 
 #[derive(Serialize)]
@@ -37,7 +41,8 @@ struct Checked {
     kind: &'static str,
     schedule: Option<String>,
     timezone: Option<String>,
-    next: Vec<String>,
+    gate: String,
+    next: Vec<DateTime<Tz>>,
 }
 
 pub(super) fn check(args: &Args, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
@@ -45,14 +50,23 @@ pub(super) fn check(args: &Args, config: Option<&Path>, output: Output) -> Resul
     let path = match &args.path {
         Some(path) => Some(path.clone()),
         None => match settings::load(config) {
-            Ok(loaded) => Some(loaded.settings.jobs.dir),
+            Ok(loaded) => {
+                problems.extend(addresses(&loaded));
+                Some(loaded.settings.jobs.dir)
+            }
             Err(found) => {
                 problems.extend(found);
-                None
+                // the jobs are checked all the same, where they would be with no settings
+                Some(Settings::default().jobs.dir).filter(|dir| dir.is_dir())
             }
         },
     };
     let files = match path {
+        Some(path) if args.path.is_some() && !path.exists() => {
+            let problem = Problem::general(&path, "there is no such file or directory");
+            problems.push(problem.help("name a job file, such as jobs/weekly-retrain.toml, or a directory of them"));
+            Vec::new()
+        }
         Some(path) if path.is_dir() || !path.exists() => job::files(&path).unwrap_or_else(|problem| {
             problems.push(problem);
             Vec::new()
@@ -68,7 +82,7 @@ pub(super) fn check(args: &Args, config: Option<&Path>, output: Output) -> Resul
     }
     let code = if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(CONFIG) };
     if args.json {
-        output.json(&Report { jobs, problems: problems.iter().map(Problem::to_string).collect() })?;
+        output.json(&Report { jobs, problems })?;
         return Ok(code);
     }
     for job in &jobs {
@@ -77,8 +91,9 @@ pub(super) fn check(args: &Args, config: Option<&Path>, output: Output) -> Resul
             _ => "no trigger: runs by hand only".to_owned(),
         };
         output.line(&format!("{}  {}  {schedule}", job.file.display(), job.kind))?;
+        output.line(&format!("    gate  {}", job.gate))?;
         for fire in &job.next {
-            output.line(&format!("    next  {fire}"))?;
+            output.line(&format!("    next  {}", fire.format("%a %Y-%m-%d %H:%M:%S %z (%Z)")))?;
         }
     }
     problems.iter().for_each(|problem| output.error(&problem.to_string()));
@@ -88,12 +103,22 @@ pub(super) fn check(args: &Args, config: Option<&Path>, output: Output) -> Resul
     Ok(code)
 }
 
+/// What is wrong with the databases' addresses, as far as can be told without opening them.
+fn addresses(loaded: &Loaded) -> Vec<Problem> {
+    let Settings { state, source, .. } = &loaded.settings;
+    let place = loaded.file.clone().unwrap_or_else(|| PathBuf::from("RETRAIND_SOURCE__URL or RETRAIND_STATE__URL"));
+    let state = Store::check_address(&state.url).map_err(|e| format!("[state] url: failed to {}", chain(&e)));
+    let source = Source::check_address(&source.url, &source.table)
+        .map_err(|e| format!("[source] url, table: failed to {}", chain(&e)));
+    [state, source].into_iter().filter_map(Result::err).map(|message| Problem::general(&place, message)).collect()
+}
+
 fn checked(file: PathBuf, job: &Job) -> Checked {
     let mut next = Vec::new();
     if let Some(cron) = &job.cron {
         let mut now: DateTime<Utc> = Utc::now();
         while let Some(fire) = cron.next(now).filter(|_| next.len() < N_FIRES) {
-            next.push(fire.format("%a %Y-%m-%d %H:%M:%S %z (%Z)").to_string());
+            next.push(fire);
             now = fire.to_utc();
         }
     }
@@ -103,6 +128,7 @@ fn checked(file: PathBuf, job: &Job) -> Checked {
         kind: job.kind.name(),
         schedule: job.cron.as_ref().map(|cron| cron.schedule().to_owned()),
         timezone: job.cron.as_ref().map(|cron| cron.zone().to_string()),
+        gate: job.gate.to_string(),
         next,
     }
 }

@@ -12,6 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// First line of the settings of a directory that a demo made.
+const MARK: &str = "# Written by `retraind demo`; it uses this directory again.";
 /// The sample is the same for everybody.
 const SEED: u64 = 1;
 
@@ -46,7 +48,10 @@ pub(super) async fn demo(args: &Args, config: Option<&Path>, output: Output) -> 
 
     let job = job::find(&settings.jobs.dir, WEEKLY_RETRAIN.0, &args.set)?;
     let context = Context::open(settings).await?;
-    let report = run::to_the_end(&context, &job, output).await?;
+    let (report, failure) = run::to_the_end(&context, &job, output).await?;
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
     run::summary(&report, output)?;
 
     output.line("")?;
@@ -77,6 +82,15 @@ async fn promote_rejected(context: &Context, report: &RunReport, output: Output)
     Ok(())
 }
 
+/// The settings that lead to the demo's places.
+#[derive(serde::Serialize)]
+struct Places<'a> {
+    state: &'a settings::State,
+    source: &'a settings::Source,
+    jobs: &'a settings::Jobs,
+    registry: &'a settings::Registry,
+}
+
 /// Where the demo puts things.
 struct Place {
     dir: PathBuf,
@@ -90,6 +104,12 @@ impl Place {
             let path = path.to_owned();
             move |source| Failure::Write { path, source }
         };
+        let config = dir.join("retraind.toml");
+        let made_here = fs::read_to_string(&config).is_ok_and(|text| text.starts_with(MARK));
+        let empty = fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
+        if !made_here && !empty {
+            return Err(Failure::NotOurs { path: dir.to_owned() });
+        }
         fs::create_dir_all(dir.join("jobs")).map_err(failed(dir))?;
         let dir = dir.canonicalize().map_err(failed(dir))?;
         let job = dir.join("jobs").join(format!("{}.toml", WEEKLY_RETRAIN.0));
@@ -108,18 +128,16 @@ impl Place {
         settings.registry.dir = self.dir.join("models");
     }
 
+    /// Settings that lead here for later commands; those of an earlier demo, with what was added to them, stay.
     fn write_settings(&self, settings: &Settings) -> Result<(), Failure> {
-        #[derive(serde::Serialize)]
-        struct Places<'a> {
-            state: &'a settings::State,
-            source: &'a settings::Source,
-            jobs: &'a settings::Jobs,
-            registry: &'a settings::Registry,
+        if self.config.exists() {
+            return Ok(());
         }
         let Settings { state, source, jobs, registry, .. } = settings;
         let toml = toml_edit::ser::to_string_pretty(&Places { state, source, jobs, registry })
             .expect("tables of texts are TOML");
-        fs::write(&self.config, toml).map_err(|source| Failure::Write { path: self.config.clone(), source })
+        fs::write(&self.config, format!("{MARK}\n\n{toml}"))
+            .map_err(|source| Failure::Write { path: self.config.clone(), source })
     }
 
     fn farewell(&self) -> String {

@@ -79,9 +79,15 @@ pub(super) async fn doctor(args: &Args, config: Option<&Path>, output: Output) -
 }
 
 async fn state_database(settings: &Settings) -> Finding {
-    let described = async { Store::open(&settings.state.url).await?.describe().await };
+    let described = async {
+        match Store::open_existing(&settings.state.url).await? {
+            Some(store) => store.describe().await.map(Some),
+            None => Ok(None),
+        }
+    };
     let (state, says) = match described.await {
-        Ok(d) => {
+        Ok(None) => (State::Warning, format!("{}: not there yet; the first run makes it", settings.state.url)),
+        Ok(Some(d)) => {
             let (runs, versions) = (d.n_runs, d.n_versions);
             let text = format!(
                 "{} {} at {}, schema {}: {runs} run(s), {versions} version(s)",
@@ -109,8 +115,9 @@ async fn recorded_counts(settings: &Settings) -> Finding {
             if d.indexed {
                 (State::Ok, text)
             } else {
-                let create = format!("CREATE INDEX ON {} (video_id, \"timestamp\")", source.table);
-                (State::Warning, format!("{text}; no index on (video_id, timestamp), so every read sorts: {create}"))
+                let name = source.table.rsplit('.').next().unwrap_or(&source.table);
+                let create = format!("CREATE INDEX {name}_video_time ON {} (video_id, \"timestamp\")", source.table);
+                (State::Warning, format!("{text}; without an index `retraind predict` reads the whole table: {create}"))
             }
         }
         Err(error) => (State::Missing, format!("failed to {}", chain(&error))),
@@ -138,7 +145,7 @@ fn job_files(settings: &Settings) -> Finding {
 
 fn registry(settings: &Settings) -> Finding {
     let opened = || {
-        let registry = Registry::open(&settings.registry.dir)?;
+        let registry = Registry::at(&settings.registry.dir);
         let (mut versions, mut damaged) = (0, Vec::new());
         for target in Target::ALL {
             for version in registry.versions(target)? {
@@ -147,7 +154,13 @@ fn registry(settings: &Settings) -> Finding {
                     damaged.push(format!("{target}/{version}"));
                 }
             }
-            registry.champion(target)?;
+            let champion = registry.champion(target)?;
+            if let Some(missing) = champion.filter(|c| !registry.path(target, *c).is_dir()) {
+                damaged.push(format!("{target}/champion (names {missing}, which is not there)"));
+            }
+        }
+        if !registry.root().exists() {
+            return Ok((versions, damaged));
         }
         // publishing writes here; better said now than after an hour of training
         tempfile::Builder::new()
@@ -158,8 +171,14 @@ fn registry(settings: &Settings) -> Finding {
     };
     let dir = settings.registry.dir.display();
     let (state, says) = match opened() {
+        Ok(_) if !settings.registry.dir.exists() => {
+            (State::Warning, format!("{dir}: not there yet; the first version makes it"))
+        }
         Ok((n, damaged)) if damaged.is_empty() => (State::Ok, format!("{dir}, writable: {n} version(s), all intact")),
-        Ok((n, damaged)) => (State::Missing, format!("{dir}: of {n} version(s) damaged: {}", damaged.join(", "))),
+        Ok((n, damaged)) => {
+            let text = format!("{dir}: {n} version(s), {} damaged: {}", damaged.len(), damaged.join(", "));
+            (State::Missing, text)
+        }
         Err(error) => (State::Missing, format!("failed to {}", chain(&error))),
     };
     Finding { what: "registry", state, says }

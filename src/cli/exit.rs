@@ -36,6 +36,11 @@ pub(super) enum Failure {
     /// A file we write ourselves.
     #[error("write {}: {source}", .path.display())]
     Write { path: PathBuf, source: io::Error },
+    /// A directory that holds somebody's work.
+    #[error(
+        "use {} for the demo: it is not empty and no demo made it; name another one with --dir DIR", .path.display()
+    )]
+    NotOurs { path: PathBuf },
     /// Output that nobody reads.
     #[error("write the output: {0}")]
     Output(#[from] io::Error),
@@ -84,6 +89,7 @@ fn code(failure: &Failure) -> u8 {
         Failure::Problems(_) => CONFIG,
         Failure::Run(error) => run_code(error),
         Failure::Write { source, .. } => write_code(source),
+        Failure::NotOurs { .. } => CANNOT_CREATE,
         Failure::Os { .. } | Failure::Output(_) => IO_ERROR,
         Failure::Signalled { code, .. } => *code,
     }
@@ -99,8 +105,7 @@ fn run_code(error: &run::Error) -> u8 {
         run::Error::Runtime(runtime::Error::NotFound { .. } | runtime::Error::Load { .. }) => UNAVAILABLE,
         run::Error::Runtime(_) | run::Error::Parity { .. } | run::Error::Panicked { .. } => RUN_FAILED,
         run::Error::Train { source: train::Error::NotFinite { .. }, .. } => RUN_FAILED,
-        run::Error::Train { source: train::Error::Stopped { .. }, .. } => SIGINT,
-        run::Error::Busy { .. } => TRY_AGAIN,
+        run::Error::Stopped { .. } | run::Error::Train { source: train::Error::Stopped { .. }, .. } => SIGINT,
         run::Error::Refused { .. } => GATE_REFUSED,
         run::Error::NoEarlierChampion { .. } | run::Error::NoChampion { .. } => NO_INPUT,
         run::Error::Unusable { .. } => BAD_DATA,
@@ -132,7 +137,9 @@ fn store_code(error: &store::Error) -> u8 {
         store::Error::Unwritable { .. } => CANNOT_CREATE,
         store::Error::Unreachable { .. } => UNAVAILABLE,
         store::Error::NoSuchRun(_) | store::Error::NoSuchVersion { .. } | store::Error::NoSuchPromotion(_) => NO_INPUT,
-        store::Error::RunKeyTaken { .. } | store::Error::PromotionPending { .. } => TRY_AGAIN,
+        store::Error::RunKeyTaken { .. } | store::Error::JobRunning { .. } | store::Error::PromotionPending { .. } => {
+            TRY_AGAIN
+        }
         store::Error::Fenced { .. } | store::Error::NotInState { .. } | store::Error::PromotionSettled { .. } => {
             RUN_FAILED
         }
@@ -148,6 +155,7 @@ fn data_code(error: &data::Error) -> u8 {
         data::Error::Unreachable { .. } | data::Error::Timeout { .. } => UNAVAILABLE,
         data::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => NO_INPUT,
         other if other.is_transient() => TRY_AGAIN,
+        other if other.is_refused() => CONFIG,
         data::Error::Io { .. } | data::Error::Database { .. } => IO_ERROR,
         _ => BAD_DATA,
     }

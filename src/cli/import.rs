@@ -12,10 +12,12 @@ use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The first line names the columns: timestamp, video_id, view_count, like_count, comment_count (or viewCount, likeCount,
-commentCount), in any order; other columns are left aside. Times are as in 2023-12-04T13:05:31Z; without a zone they are
-UTC. Growth rates are computed. Importing a file again changes nothing; a row with other counts replaces the one with
-the same video and time. All files together, or on any error nothing.")]
+The first line names the columns: timestamp, video_id, view_count, like_count, comment_count (or viewCount, likeCount, \
+commentCount), in any order; other columns are left aside. Times are as in 2023-12-04T13:05:31Z, without a zone UTC, or \
+seconds since 1970. Growth rates are computed.
+
+Importing a file again changes nothing; a row with other counts replaces the one with the same video and time. All files \
+together, or on any error nothing.")]
 pub(super) struct Args {
     /// CSV files
     #[arg(required = true, value_name = "FILE.csv")]
@@ -34,6 +36,8 @@ struct Report {
     imported: Imported,
     lines: u64,
     left_out: u64,
+    duplicates: u64,
+    conflicts: u64,
     /// The first of those left out, a sentence each.
     bad_lines: Vec<String>,
 }
@@ -43,7 +47,8 @@ pub(super) async fn import(args: &Args, config: Option<&Path>, output: Output) -
     let (imported, csv) = files(&settings, &args.files, args.skip_bad, output).await?;
     if args.json {
         let bad_lines = csv.bad.iter().map(ToString::to_string).collect();
-        output.json(&Report { imported, lines: csv.lines, left_out: csv.n_bad, bad_lines })?;
+        let CsvReport { lines, n_bad: left_out, duplicates, conflicts, .. } = csv;
+        output.json(&Report { imported, lines, left_out, duplicates, conflicts, bad_lines })?;
         return Ok(ExitCode::SUCCESS);
     }
     for bad in &csv.bad {
@@ -51,6 +56,13 @@ pub(super) async fn import(args: &Args, config: Option<&Path>, output: Output) -
     }
     if csv.n_bad > csv.bad.len() as u64 {
         output.warn(&format!("left out: {} more lines", csv.n_bad - csv.bad.len() as u64));
+    }
+    if csv.duplicates + csv.conflicts > 0 {
+        let (same, other) = (csv.duplicates, csv.conflicts);
+        output.warn(&format!(
+            "lines for a video and time that another line has: {same} with the same counts, {other} with others (the \
+             highest counts were kept)"
+        ));
     }
     let Imported { inserted, updated, unchanged, videos } = imported;
     output.line(&format!("{inserted} rows new, {updated} changed, {unchanged} as they were; {videos} video(s)"))?;

@@ -60,6 +60,8 @@ enum Command {
     Runs(runs::ListArgs),
     /// Show one run
     Show(runs::ShowArgs),
+    /// End a run that is under way
+    Cancel(runs::CancelArgs),
     /// List the versions in the registry, and which of them are in service
     Models(models::ListArgs),
     /// Bring a version into service
@@ -112,6 +114,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Run(args) => run::run(&args, config, output).await,
         Command::Runs(args) => runs::list(&args, config, output).await,
         Command::Show(args) => runs::show(&args, config, output).await,
+        Command::Cancel(args) => runs::cancel(&args, config, output).await,
         Command::Models(args) => models::list(&args, config, output),
         Command::Promote(args) => models::promote(&args, config, output).await,
         Command::Rollback(args) => models::rollback(&args, config, output).await,

@@ -49,11 +49,17 @@ struct Listed {
 
 pub(super) fn list(args: &ListArgs, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let settings = settings::load(config)?.settings;
-    let registry = Registry::open(&settings.registry.dir)?;
+    let registry = Registry::at(&settings.registry.dir);
     let targets = args.target.map_or_else(|| Target::ALL.to_vec(), |target| vec![target]);
     let mut listed = Vec::new();
     for target in targets {
         let champion = registry.champion(target)?;
+        if let Some(missing) = champion.filter(|c| !registry.path(target, *c).is_dir()) {
+            output.warn(&format!(
+                "{target}: the champion file names {missing}, which is not there; `retraind promote {target} VERSION` \
+                 brings another one into service"
+            ));
+        }
         for version in registry.versions(target)? {
             let (metadata, damaged) = match registry.verify(target, version) {
                 Ok(metadata) => (Some(metadata), None),

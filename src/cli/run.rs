@@ -34,18 +34,27 @@ pub(super) async fn run(args: &Args, config: Option<&Path>, output: Output) -> R
     let settings = settings::load(config)?.settings;
     let job = job::find(&settings.jobs.dir, &args.job, &args.set)?;
     let context = Context::open(settings).await?;
-    let report = to_the_end(&context, &job, output).await?;
+    let (report, failure) = to_the_end(&context, &job, output).await?;
     if args.json {
         output.json(&report)?;
-    } else {
+    } else if !report.targets.is_empty() {
         summary(&report, output)?;
+    }
+    if let Some(failure) = failure {
+        return Err(failure);
     }
     let refused = report.targets.iter().any(|target| target.row.verdict.as_deref() == Some("rejected"));
     Ok(if refused { ExitCode::from(GATE_REFUSED) } else { ExitCode::SUCCESS })
 }
 
 /// Runs a job by a person's wish, drawing its progress; a signal stops it at its next safe point.
-pub(super) async fn to_the_end(context: &Context, job: &Job, output: Output) -> Result<RunReport, Failure> {
+///
+/// Err: it did not even begin. A run that began has a report, whatever it came to.
+pub(super) async fn to_the_end(
+    context: &Context,
+    job: &Job,
+    output: Output,
+) -> Result<(RunReport, Option<Failure>), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let signalled = Arc::new(AtomicU8::new(0));
     let listener = Progress::new(output).listener();
@@ -53,13 +62,14 @@ pub(super) async fn to_the_end(context: &Context, job: &Job, output: Output) -> 
     let ended = run::run(context, job, "person", stop, listener).await;
     watcher.abort();
     let ended = ended?;
-    match ended.result {
-        Ok(_) => Ok(run::report(context, ended.run_id).await?),
+    let failure = match ended.result {
+        Ok(_) => None,
         Err(error) if error.is_cancelled() => {
-            Err(Failure::Signalled { run_id: ended.run_id, code: 128 + signalled.load(Ordering::Relaxed) })
+            Some(Failure::Signalled { run_id: ended.run_id, code: 128 + signalled.load(Ordering::Relaxed) })
         }
-        Err(error) => Err(error.into()),
-    }
+        Err(error) => Some(error.into()),
+    };
+    Ok((run::report(context, ended.run_id).await?, failure))
 }
 
 async fn stop_on_signal(stop: Arc<AtomicBool>, signalled: Arc<AtomicU8>, output: Output) {
@@ -123,9 +133,14 @@ pub(super) fn summary(report: &RunReport, output: Output) -> std::io::Result<()>
         let (row, name) = (&target.row, &target.row.target);
         if row.verdict.as_deref() == Some("rejected") {
             let failed: Vec<&str> = target.rules.iter().filter(|r| !r.passed).map(|r| r.reason.as_str()).collect();
-            let stays =
-                target.champion.map_or("no version is in service".to_owned(), |c| format!("{c} stays in service"));
+            let stays = target
+                .parent_champion
+                .map_or("no version is in service".to_owned(), |champion| format!("{champion} stays in service"));
             output.line(&format!("{name}: rejected: {}; {stays}", failed.join("; ")))?;
+        }
+        if let (true, Some(version)) = (target.promoted, &row.version) {
+            let place = target.parent_champion.map_or_else(String::new, |parent| format!(", in the place of {parent}"));
+            output.line(&format!("{name}: {version} went into service{place}"))?;
         }
         if let Some(error) = &row.error {
             output.line(&format!("{name}: {error}"))?;

@@ -5,7 +5,7 @@ use super::output::{Output, number, text, time};
 use super::run::summary;
 use crate::run::{self, Context};
 use crate::settings;
-use crate::store::{Owner, Run};
+use crate::store::{self, Outcome, Owner, Run};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,7 +14,7 @@ pub(super) struct ListArgs {
     /// Only runs of this job
     job: Option<String>,
     /// How many at most
-    #[arg(short = 'n', long, default_value_t = 20)]
+    #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Print one JSON document
     #[arg(long)]
@@ -30,8 +30,16 @@ pub(super) struct ShowArgs {
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct CancelArgs {
+    /// Number of the run
+    run: i64,
+}
+
 pub(super) async fn list(args: &ListArgs, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
-    let context = Context::open(settings::load(config)?.settings).await?;
+    let Some(context) = Context::open_existing(settings::load(config)?.settings).await? else {
+        return nothing_yet(args.json, output);
+    };
     context.store.reap(Owner::is_alive).await?;
     let runs = context.store.runs(args.job.as_deref(), args.limit).await?;
     if args.json {
@@ -43,8 +51,11 @@ pub(super) async fn list(args: &ListArgs, config: Option<&Path>, output: Output)
         return Ok(ExitCode::SUCCESS);
     }
     if runs.is_empty() {
-        output.line("no runs yet; `retraind run weekly-retrain` makes the first")?;
-        return Ok(ExitCode::SUCCESS);
+        if let Some(job) = &args.job {
+            output.line(&format!("no runs of {job}; `retraind runs` lists those of all jobs"))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        return nothing_yet(false, output);
     }
     let columns =
         [number("run"), text("job"), text("cause"), text("state"), text("started"), number("seconds"), text("error")];
@@ -67,7 +78,9 @@ pub(super) async fn list(args: &ListArgs, config: Option<&Path>, output: Output)
 }
 
 pub(super) async fn show(args: &ShowArgs, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
-    let context = Context::open(settings::load(config)?.settings).await?;
+    let Some(context) = Context::open_existing(settings::load(config)?.settings).await? else {
+        return Err(store::Error::NoSuchRun(args.run).into());
+    };
     context.store.reap(Owner::is_alive).await?;
     let report = run::report(&context, args.run).await?;
     if args.json {
@@ -90,6 +103,29 @@ pub(super) async fn show(args: &ShowArgs, config: Option<&Path>, output: Output)
     if !report.targets.is_empty() {
         output.line("")?;
         summary(&report, output)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends a run by hand. Its process is refused at its next write, which it makes after every epoch.
+pub(super) async fn cancel(args: &CancelArgs, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
+    let Some(context) = Context::open_existing(settings::load(config)?.settings).await? else {
+        return Err(store::Error::NoSuchRun(args.run).into());
+    };
+    let run = context.store.run(args.run).await?;
+    match run.claim() {
+        Some(claim) => context.store.finish_run(claim, &Outcome::Cancelled("cancelled by hand".to_owned())).await?,
+        None => context.store.cancel_queued_run(args.run, "cancelled by hand").await?,
+    }
+    output.line(&format!("run {} of {} is cancelled", run.id, run.job))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn nothing_yet(json: bool, output: Output) -> Result<ExitCode, Failure> {
+    if json {
+        output.json(&[(); 0])?;
+    } else {
+        output.line("no runs yet; `retraind run weekly-retrain` makes the first")?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -166,6 +166,16 @@ impl Error {
         }
     }
 
+    /// Whether the server does not let us in: a wrong password, user or database.
+    pub fn is_refused(&self) -> bool {
+        match self {
+            Self::Database { source, .. } => {
+                code(source).is_some_and(|code| code.starts_with("28") || code == "3D000" || code == "42501")
+            }
+            _ => false,
+        }
+    }
+
     /// Sorts an error of the driver: gone, too slow, or refused.
     pub(super) fn from_driver(source: sqlx::Error, doing: &str, url: &str, limit: Duration) -> Self {
         if is_connection_lost(&source) {

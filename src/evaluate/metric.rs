@@ -24,7 +24,7 @@ impl Errors {
             absolute += d.abs();
             squared += d * d;
             // a NaN must not vanish in a maximum
-            max = if d.is_nan() { d } else { max.max(d.abs()) };
+            max = if max.is_nan() || d.is_nan() { f64::NAN } else { max.max(d.abs()) };
         }
         Self { mae: absolute / n, mse: squared / n, rmse: (squared / n).sqrt(), max_error: max }
     }
@@ -39,7 +39,8 @@ mod tests {
         let e = Errors::of([1.0, -3.0, 2.0, 0.0].into_iter());
         assert_eq!((e.mae, e.mse, e.max_error), (1.5, 3.5, 3.0));
         assert_eq!(e.rmse, 3.5f64.sqrt());
-        assert!(Errors::of([1.0, f64::NAN].into_iter()).mae.is_nan());
+        let broken = Errors::of([1.0, f64::NAN, 2.0].into_iter());
+        assert!(broken.mae.is_nan() && broken.max_error.is_nan());
         assert!(Errors::of(std::iter::empty()).mae.is_nan());
     }
 }

@@ -1,6 +1,6 @@
 //! Forecasts that need no model. A version that does not beat them is worth nothing.
 
-use crate::recipe::{STEPS, Windows};
+use crate::recipe::Windows;
 use serde::{Deserialize, Serialize};
 
 /// The naive forecasts there are.
@@ -22,7 +22,7 @@ impl Naive {
         let last = f64::from(windows.last(index));
         match self {
             Self::LastValue => last,
-            Self::Drift => last + (last - f64::from(windows.first(index))) / (STEPS - 1) as f64,
+            Self::Drift => last + (last - f64::from(windows.first(index))) / (windows.steps() - 1) as f64,
         }
     }
 }

@@ -14,7 +14,7 @@ pub const PARITY_LIMIT: f64 = 1e-5;
 /// The network in memory and its export disagree.
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[error(
-    "check the export: the network in memory and the exported file differ by {largest:e} on validation window \
+    "the network in memory and the exported file differ by {largest:e} on validation window \
      {window} (limit {PARITY_LIMIT:e}); the version was not registered"
 )]
 pub struct ParityError {

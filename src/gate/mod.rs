@@ -28,6 +28,20 @@ impl Default for Rules {
     }
 }
 
+impl fmt::Display for Rules {
+    /// `MAE ≤ 0.005, MSE ≤ 0.0001; skill does not decide`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = [("MAE ≤", self.mae_max), ("MSE ≤", self.mse_max), ("skill ≥", self.skill_min)];
+        let set: Vec<String> =
+            rules.iter().filter_map(|(name, limit)| limit.map(|limit| format!("{name} {limit}"))).collect();
+        f.write_str(&set.join(", "))?;
+        for (name, _) in rules.iter().filter(|(_, limit)| limit.is_none()) {
+            write!(f, "; {} does not decide", name.split(' ').next().unwrap_or(name))?;
+        }
+        Ok(())
+    }
+}
+
 /// What the gate said.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {

@@ -9,7 +9,7 @@ use std::time::Duration;
 #[serde(deny_unknown_fields)]
 pub struct Alerts {
     /// Longest training of one model, such as `"5m"` or `"1h 30m"`.
-    #[serde(default = "training_longer_than", with = "humantime_serde")]
+    #[serde(default = "training_longer_than", with = "crate::duration")]
     pub training_longer_than: Duration,
     /// Epochs without a better validation loss; 1 to 100000.
     #[serde(default = "no_improvement_epochs", deserialize_with = "positive::<_, 100_000>")]

@@ -63,7 +63,8 @@ impl Job {
             return Ok(job);
         }
         let set = PathBuf::from(format!("{} with --set {}", file.display(), overrides.join(" --set ")));
-        let text = spec::with_overrides(&set, text, overrides)?;
+        // on the job as it would run, so that setting one rule of a gate that is left out leaves the others in force
+        let text = spec::with_overrides(&set, &job.to_toml(), overrides)?;
         Spec::read(&set, &text, &name)
     }
 
@@ -128,6 +129,7 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>, Problem> {
 
 /// The job of that name in `dir`. Err: there is none (with what there is), or its file has problems.
 pub fn find(dir: &Path, name: &str, overrides: &[String]) -> Result<Job, Vec<Problem>> {
+    let name = name.strip_suffix(".toml").unwrap_or(name);
     let file = dir.join(format!("{name}.toml"));
     if file.is_file() && spec::name_of(&file)? == name {
         return Job::read(&file, overrides);
@@ -211,6 +213,7 @@ mod tests {
             &["w.toml:2:30: target `views` is named twice"],
         );
         check("[retrain]\ntargets = [\"view\"]\n", &["w.toml:2:12: unknown variant `view`"]);
+        check("[retrain]\n[gate]\n", &["w.toml:2:1: sets no rule"]);
         check("[retrain]\n[gate]\nmae_max = nan\n", &["w.toml:3:11: must be a number of at least 0, not NaN"]);
         check(
             "[retrain]\n[trigger.cron]\nschedule = \"0 0 30 2 *\"\ntimezone = \"Etc/UTC\"\n",

@@ -90,6 +90,12 @@ impl Spec {
         }
         let cron = self.trigger.cron.and_then(|spec| spec.check(&at, &mut problems));
         let gate = self.gate.unwrap_or_default();
+        if gate == (Rules { mae_max: None, mse_max: None, skill_min: None }) {
+            let problem = at("gate", "sets no rule, so every version would pass".to_owned());
+            problems.push(
+                problem.help("set mae_max, mse_max or skill_min, or leave [gate] out for the defaults of all three"),
+            );
+        }
         let limits = [("mae_max", gate.mae_max), ("mse_max", gate.mse_max), ("skill_min", gate.skill_min)];
         for (rule, limit) in limits {
             let Some(limit) = limit else { continue };

@@ -73,7 +73,7 @@ impl Scalers {
 }
 
 /// Scales, cuts windows and splits them.
-pub fn prepare(series: &Series) -> Result<Prepared, Error> {
+pub(super) fn prepare(series: &Series) -> Result<Prepared, Error> {
     if series.is_empty() {
         return Err(Error::NoRows);
     }

@@ -6,9 +6,10 @@
 mod level;
 mod windows;
 
-pub use level::{FEATURES, STEPS, Scaler, Scalers, prepare, scale_window};
+pub use level::{FEATURES, STEPS, Scaler, Scalers, scale_window};
 pub use windows::{Prepared, Windows};
 
+use crate::data::Series;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -22,6 +23,13 @@ pub enum Recipe {
 }
 
 impl Recipe {
+    /// Series → training pairs.
+    pub fn prepare(self, series: &Series) -> Result<Prepared, Error> {
+        match self {
+            Self::Level => level::prepare(series),
+        }
+    }
+
     /// Changes whenever the meaning of a feature does, so that versions are not compared across the change.
     pub fn feature_version(self) -> &'static str {
         match self {

@@ -52,6 +52,11 @@ impl Windows<'_> {
         self.starts.is_empty()
     }
 
+    /// Steps a window holds.
+    pub fn steps(&self) -> usize {
+        STEPS
+    }
+
     /// Features a step.
     pub fn width(&self) -> usize {
         FEATURES.len()

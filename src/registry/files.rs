@@ -7,8 +7,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long to wait for another process; publishing takes well under a second.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait for another process. It holds the lock from the export to the last rename, the judging of every
+/// validation window included: under a second for thousands of windows, minutes for a hundred million.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// An exclusive lock, freed when dropped or when the process ends in whatever way.
 #[derive(Debug)]

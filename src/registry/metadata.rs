@@ -19,6 +19,8 @@ pub struct Metadata {
     pub created_at: DateTime<Utc>,
     /// The run that made it.
     pub run_id: i64,
+    /// The attempt of that run.
+    pub attempt: i64,
     /// What trained it, such as `burn 0.22.1`.
     pub framework: String,
     /// `LSTM`.

@@ -50,7 +50,7 @@ pub struct Registry {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or directory could not be written.
-    #[error("write {}: {source}; nothing was changed there", .path.display())]
+    #[error("write {}: {source}", .path.display())]
     Write {
         /// Which.
         path: PathBuf,
@@ -102,10 +102,9 @@ pub enum Error {
 }
 
 impl Registry {
-    /// The registry in `root`; created where missing.
-    pub fn open(root: &Path) -> Result<Self, Error> {
-        fs::create_dir_all(root).map_err(|source| Error::Write { path: root.to_owned(), source })?;
-        Ok(Self { root: root.to_owned() })
+    /// The registry in `root`, which is made when the first version is.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
     }
 
     /// Where it lies.
@@ -191,8 +190,29 @@ impl Registry {
     }
 
     /// Starts a new version; waits while another process publishes one of the same target.
-    pub fn stage(&self, target: Target) -> Result<Staging, Error> {
-        Staging::begin(self, target)
+    ///
+    /// Its number is above all there are, the champion's and `used`, the highest that somebody else remembers: a number
+    /// is never given twice, also when a directory was deleted by hand.
+    pub fn stage(&self, target: Target, used: Option<Version>) -> Result<Staging, Error> {
+        Staging::begin(self, target, used)
+    }
+
+    /// Takes a version that must not be used out of the way; it is kept under a name that is no version's.
+    pub fn set_aside(&self, target: Target, version: Version) -> Result<PathBuf, Error> {
+        let _lock = self.lock(target)?;
+        let (from, to) = (self.path(target, version), self.target_dir(target).join(format!(".refused-{version}")));
+        let failed = |source| Error::Write { path: to.clone(), source };
+        if to.exists() {
+            fs::remove_dir_all(&to).map_err(failed)?;
+        }
+        fs::rename(from, &to).map_err(failed)?;
+        Ok(to)
+    }
+
+    /// sha256 of a version's `metadata.json`, and through it of every file of the version.
+    pub fn metadata_sha256(&self, target: Target, version: Version) -> Result<String, Error> {
+        let path = self.path(target, version).join(file::METADATA);
+        Ok(files::sha256(&self.read(target, version, &path)?))
     }
 
     /// Keeps other processes from publishing or promoting this target until the lock is dropped.

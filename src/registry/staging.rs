@@ -22,7 +22,7 @@ pub struct Staging {
 }
 
 impl Staging {
-    pub(super) fn begin(registry: &Registry, target: Target) -> Result<Self, Error> {
+    pub(super) fn begin(registry: &Registry, target: Target, used: Option<Version>) -> Result<Self, Error> {
         let lock = registry.lock(target)?;
         let parent = registry.target_dir(target);
         let failed = |source| Error::Write { path: parent.clone(), source };
@@ -31,7 +31,9 @@ impl Staging {
         let dir = tempfile::Builder::new().prefix(".staging-").tempdir_in(&parent).map_err(failed)?;
         // temporary directories are private; a version is for whoever serves forecasts
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).map_err(failed)?;
-        let version = registry.versions(target)?.last().map_or(Version::FIRST, |last| last.next());
+        let newest = registry.versions(target)?.pop();
+        let highest = newest.max(registry.champion(target)?).max(used);
+        let version = highest.map_or(Version::FIRST, Version::next);
         Ok(Self { registry: registry.clone(), target, version, dir, files: BTreeMap::new(), _lock: lock })
     }
 

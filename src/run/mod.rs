@@ -8,7 +8,7 @@ mod report;
 mod retrain;
 
 pub use predict::{Forecast, Impossible, Predictions, predict};
-pub use promotion::{promote, reconcile, rollback};
+pub use promotion::{promote, reconcile, rollback, verified};
 pub use report::{RunReport, TargetReport, report};
 
 use crate::data::{Source, Target};
@@ -34,11 +34,18 @@ pub struct Context {
 }
 
 impl Context {
-    /// Opens the state database and the registry.
+    /// Opens the state database (made where missing) and the registry.
     pub async fn open(settings: Settings) -> Result<Self, Error> {
-        let registry = Registry::open(&settings.registry.dir)?;
+        let registry = Registry::at(&settings.registry.dir);
         let store = Store::open(&settings.state.url).await?;
         Ok(Self { settings, store, registry })
+    }
+
+    /// The same for those who only look: where nothing has run yet, nothing is made.
+    pub async fn open_existing(settings: Settings) -> Result<Option<Self>, Error> {
+        let registry = Registry::at(&settings.registry.dir);
+        let store = Store::open_existing(&settings.state.url).await?;
+        Ok(store.map(|store| Self { settings, store, registry }))
     }
 
     /// Connects to the recorded counts.
@@ -67,7 +74,7 @@ pub enum Error {
     #[error(transparent)]
     Runtime(#[from] runtime::Error),
     /// The training of one model.
-    #[error("{target}: {source}")]
+    #[error("train {target}: {source}")]
     Train {
         /// Which.
         target: Target,
@@ -75,26 +82,24 @@ pub enum Error {
         source: train::Error,
     },
     /// The export of one model.
-    #[error("{target}: {source}")]
+    #[error("export {target}: {source}")]
     Parity {
         /// Which.
         target: Target,
         /// By how much.
         source: export::ParityError,
     },
+    /// Somebody asked it to stop, or another model of the run failed.
+    #[error("finish: stopped before the training of {target} began")]
+    Stopped {
+        /// Which model was next.
+        target: Target,
+    },
     /// A defect of retraind.
     #[error("finish the work on {target}: it panicked, which is a defect of retraind; the log above says where")]
     Panicked {
         /// Which model.
         target: Target,
-    },
-    /// The same job is running.
-    #[error("run {job}: run {run_id} of it is under way; wait for it to end (`retraind show {run_id}`)")]
-    Busy {
-        /// Whose.
-        job: String,
-        /// The other run.
-        run_id: i64,
     },
     /// A rejected version was to be promoted.
     #[error("promote {version} of {target}: the gate {verdict}; add --force to bring it into service all the same")]
@@ -116,7 +121,7 @@ pub enum Error {
     },
     /// There is nothing to forecast with.
     #[error(
-        "forecast {target}: no version is in service; `retraind run weekly-retrain` trains one, \
+        "forecast with a champion of {target}: no version is in service; `retraind run weekly-retrain` trains one, \
          `retraind promote {target} VERSION` brings one into service"
     )]
     NoChampion {
@@ -138,7 +143,7 @@ pub enum Error {
 impl Error {
     /// Whether it is nobody's fault: somebody asked for the end.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Train { source: train::Error::Stopped { .. }, .. })
+        matches!(self, Self::Stopped { .. } | Self::Train { source: train::Error::Stopped { .. }, .. })
     }
 }
 
@@ -172,13 +177,6 @@ pub async fn run(
     };
     let begun = store.begin_run(new, &Owner::this_process()?).await?;
     let claim = Claim { run_id: begun.id, attempt: begun.attempt };
-    // Every process looks after it has shown itself, so of two that start at once exactly the later one gives way.
-    let earlier = store.running_runs().await?.into_iter().find(|run| run.job == job.name && run.id < begun.id);
-    if let Some(other) = earlier {
-        let error = Error::Busy { job: job.name.clone(), run_id: other.id };
-        store.finish_run(claim, &Outcome::Cancelled(format!("run {} of this job was under way", other.id))).await?;
-        return Err(error);
-    }
     listener(Event::Started { run_id: begun.id, job: job.name.clone() });
     let Kind::Retrain(settings) = &job.kind;
     let result = retrain::retrain(context, job, settings, claim, stop, listener).await;

@@ -1,6 +1,6 @@
 //! Forecasts of the champions: verify, load, read the newest rows, run through ONNX Runtime, back to counts.
 
-use super::{Context, Error};
+use super::{Context, Error, verified};
 use crate::data::{Series, Target, Video};
 use crate::recipe::{FEATURES, Recipe, STEPS, Scalers, scale_window};
 use crate::registry::{self, Version, file};
@@ -51,64 +51,74 @@ pub struct Impossible {
 
 /// Forecasts `targets` for `videos` (all recorded ones where empty) and records the forecasts.
 pub async fn predict(context: &Context, targets: &[Target], videos: &[String]) -> Result<Predictions, Error> {
-    let mut champions = Vec::new();
     let mut found = Predictions::default();
-    for &target in targets {
-        match context.registry.champion(target)? {
-            Some(version) => champions.push((target, version)),
-            None if targets.len() == 1 => return Err(Error::NoChampion { target }),
-            None => found.impossible.push(Impossible {
-                target,
-                video_id: None,
-                reason: Error::NoChampion { target }.to_string(),
-            }),
-        }
-    }
-    if champions.is_empty() {
-        return Err(Error::NoChampion { target: targets[0] });
-    }
     let probed = runtime::find(context.settings.onnxruntime.library.as_deref()).await?;
     let library = Library::load(&probed)?;
+    let mut champions = Vec::new();
+    let mut first_error = None;
+    for &target in targets {
+        match Champion::open(context, library, target).await {
+            Ok(champion) => champions.push(champion),
+            // one version that cannot be used takes no other target's forecasts with it
+            Err(error) => {
+                found.impossible.push(Impossible { target, video_id: None, reason: super::chain(&error) });
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    if let (true, Some(error)) = (champions.is_empty(), first_error) {
+        return Err(error);
+    }
     // one row more than a window: the growth rate of the window's first row may have to be computed
     let (series, _) = context.source().await?.tail(STEPS + 1, videos).await?;
-
-    for (target, version) in champions {
-        let mut champion = Champion::open(context, library, target, version)?;
-        let longest_gap = context.settings.predict.longest_gap;
-        for id in videos.iter().filter(|id| !series.videos.iter().any(|video| video.id == **id)) {
-            let reason = "no row of it is recorded; check the id, or import its history".to_owned();
-            found.impossible.push(Impossible { target, video_id: Some(id.clone()), reason });
-        }
-        let mut possible = Vec::new();
-        let mut windows = Vec::new();
-        for video in &series.videos {
-            match champion.window(&series, video, longest_gap) {
-                Ok((rows, window)) => {
-                    possible.push((video, rows));
-                    windows.extend(window);
-                }
-                Err(reason) => {
-                    found.impossible.push(Impossible { target, video_id: Some(video.id.clone()), reason });
-                }
-            }
-        }
-        let width = STEPS * FEATURES.len();
-        let scaled = champion
-            .session
-            .forecast(possible.len(), |range| windows[range.start * width..range.end * width].to_vec())?;
-        for ((video, rows), scaled) in possible.into_iter().zip(scaled) {
-            match champion.count(&series, video, rows, scaled) {
-                Ok(forecast) => found.forecasts.push(forecast),
-                Err(reason) => {
-                    found.impossible.push(Impossible { target, video_id: Some(video.id.clone()), reason });
-                }
-            }
-        }
+    for mut champion in champions {
+        forecast(&mut champion, &series, videos, context.settings.predict.longest_gap, &mut found)?;
     }
     let made_at = Utc::now();
     let rows: Vec<Prediction> = found.forecasts.iter().map(|f| f.row(made_at)).collect();
     context.store.save_predictions(&rows).await?;
     Ok(found)
+}
+
+/// Forecasts one target: for each video a forecast, or why there is none.
+fn forecast(
+    champion: &mut Champion,
+    series: &Series,
+    videos: &[String],
+    longest_gap: std::time::Duration,
+    found: &mut Predictions,
+) -> Result<(), Error> {
+    let target = champion.target;
+    let impossible = |video: &str, reason: String| Impossible { target, video_id: Some(video.to_owned()), reason };
+    if series.is_empty() && videos.is_empty() {
+        let reason = "the data table has no rows; fill it with `retraind import FILE.csv…`".to_owned();
+        found.impossible.push(Impossible { target, video_id: None, reason });
+    }
+    for id in videos.iter().filter(|id| series.video(id).is_none()) {
+        let reason = "no row of it is recorded; check the id, or import its history";
+        found.impossible.push(impossible(id, reason.to_owned()));
+    }
+    let mut possible = Vec::new();
+    let mut windows = Vec::new();
+    for video in &series.videos {
+        match champion.window(series, video, longest_gap) {
+            Ok((rows, window)) => {
+                possible.push((video, rows));
+                windows.extend(window);
+            }
+            Err(reason) => found.impossible.push(impossible(&video.id, reason)),
+        }
+    }
+    let width = STEPS * FEATURES.len();
+    let scaled =
+        champion.session.forecast(possible.len(), |range| windows[range.start * width..range.end * width].to_vec())?;
+    for ((video, rows), scaled) in possible.into_iter().zip(scaled) {
+        match champion.count(series, video, rows, scaled) {
+            Ok(forecast) => found.forecasts.push(forecast),
+            Err(reason) => found.impossible.push(impossible(&video.id, reason)),
+        }
+    }
+    Ok(())
 }
 
 /// A version in service, opened.
@@ -120,14 +130,15 @@ struct Champion {
 }
 
 impl Champion {
-    fn open(context: &Context, library: Library, target: Target, version: Version) -> Result<Self, Error> {
-        let unusable = |reason: String| Error::Unusable { target, version, reason };
+    async fn open(context: &Context, library: Library, target: Target) -> Result<Self, Error> {
         let registry = &context.registry;
-        let metadata = registry.metadata(target, version)?;
+        let version = registry.champion(target)?.ok_or(Error::NoChampion { target })?;
+        let unusable = |reason: String| Error::Unusable { target, version, reason };
+        // checksums first: ONNX Runtime is not to see a damaged file
+        let metadata = verified(context, target, version).await?;
         if metadata.recipe != Recipe::Level.to_string() {
             return Err(unusable(format!("this program does not know its recipe `{}`", metadata.recipe)));
         }
-        // checksums first: ONNX Runtime is not to see a damaged file
         let model = registry.verified(&metadata, target, version, file::MODEL)?;
         let scalers = registry.verified(&metadata, target, version, file::SCALER)?;
         let scalers = serde_json::from_slice(&scalers).map_err(|e| registry::Error::Damaged {

@@ -6,10 +6,8 @@
 use super::{Context, Error};
 use crate::data::Target;
 use crate::evaluate::Naive;
-use crate::registry::{Lock, Metadata, Registry, Version};
+use crate::registry::{self, Lock, Metadata, Registry, Version, file};
 use crate::store::{self, Claim, NewPromotion, PromotionKind, PromotionState, Settlement, Store};
-use sha2::{Digest, Sha256};
-use std::fs;
 
 /// Writes a published version and its metrics into the state database; once is enough, twice does no harm.
 pub(super) async fn register(
@@ -65,12 +63,27 @@ pub async fn promote(
     force: bool,
 ) -> Result<Option<Version>, Error> {
     reconcile(context).await?;
-    let metadata = context.registry.verify(target, version)?;
+    let metadata = verified(context, target, version).await?;
     if !metadata.verdict.passed && !force {
         return Err(Error::Refused { target, version, verdict: metadata.verdict.to_string() });
     }
     let cause = if metadata.verdict.passed { "by hand" } else { "by hand, against the gate's verdict (--force)" };
     bring_into_service(context, None, target, version, cause).await
+}
+
+/// A version's metadata, after its files were compared with it and it with what was registered under that name.
+pub async fn verified(context: &Context, target: Target, version: Version) -> Result<Metadata, Error> {
+    let metadata = context.registry.verify(target, version)?;
+    let found = context.registry.metadata_sha256(target, version)?;
+    let rows = context.store.versions(Some(&target.to_string())).await?;
+    match rows.into_iter().find(|row| row.version == version.to_string()) {
+        Some(row) if row.metadata_sha256 != found => {
+            let path = context.registry.path(target, version).join(file::METADATA);
+            let problem = format!("its sha256 is {found}, and {} was registered", row.metadata_sha256);
+            Err(registry::Error::Damaged { path, target, problem }.into())
+        }
+        _ => Ok(metadata),
+    }
 }
 
 /// Brings the champion before the present one back. Returns the two: which left, which came.
@@ -84,7 +97,7 @@ pub async fn rollback(context: &Context, target: Target) -> Result<(Version, Ver
         .rev()
         .find(|version| *version != champion)
         .ok_or_else(|| none(&format!("{champion} is the first version that was in service")))?;
-    context.registry.verify(target, earlier)?;
+    verified(context, target, earlier).await?;
     let cause = format!("by hand, back from {champion}");
     swap(context, None, target, earlier, PromotionKind::Rollback, &cause).await?;
     Ok((champion, earlier))
@@ -132,6 +145,7 @@ async fn swap(
 ) -> Result<Option<Version>, Error> {
     let Context { store, registry, .. } = context;
     let _lock = locked(registry, target).await?;
+    settle_pending(context, target).await?;
     let previous = registry.champion(target)?;
     if previous == Some(version) {
         return Ok(previous);
@@ -164,38 +178,50 @@ async fn swap(
 /// Writes down what a crash left open: promotions begun and not settled, versions published and not registered.
 pub async fn reconcile(context: &Context) -> Result<(), Error> {
     let Context { store, registry, .. } = context;
-    for promotion in store.pending_promotions().await? {
-        let Ok(target) = promotion.target.parse::<Target>() else { continue };
-        // whoever is in the middle of it holds the lock; when we have it, nobody is
-        let _lock = locked(registry, target).await?;
-        let champion = registry.champion(target)?.map(|version| version.to_string());
-        let done = champion.as_deref() == Some(promotion.version.as_str());
-        let settlement = if done { Settlement::Done } else { Settlement::Abandoned };
-        match store.settle_promotion(promotion.id, settlement).await {
-            // settled by its owner between our two looks
-            Ok(()) | Err(store::Error::PromotionSettled { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
     for target in Target::ALL {
+        if store.pending_promotions().await?.iter().any(|pending| pending.target == target.to_string()) {
+            let _lock = locked(registry, target).await?;
+            settle_pending(context, target).await?;
+        }
         let known = store.versions(Some(&target.to_string())).await?;
         for version in registry.versions(target)? {
             if known.iter().any(|row| row.version == version.to_string()) {
                 continue;
             }
             match registry.verify(target, version) {
-                Ok(metadata) => {
-                    let path = registry.path(target, version).join(crate::registry::file::METADATA);
-                    let json = fs::read(&path).map_err(|source| crate::registry::Error::Read { path, source })?;
-                    register(store, None, &metadata, &hex::encode(Sha256::digest(json))).await?;
-                    tracing::info!(%target, %version, "registered a version that a crash had left out");
-                }
+                Ok(metadata) => adopt(context, target, version, &metadata).await?,
                 Err(error) => {
                     tracing::warn!(%target, %version, %error, "a version in the registry cannot be registered");
                 }
             }
         }
     }
+    Ok(())
+}
+
+/// Settles the target's promotions that a crash left pending, as the champion file says. The caller holds the target's
+/// lock, so nobody is in the middle of one.
+async fn settle_pending(context: &Context, target: Target) -> Result<(), Error> {
+    let champion = context.registry.champion(target)?.map(|version| version.to_string());
+    for pending in context.store.pending_promotions().await?.into_iter().filter(|p| p.target == target.to_string()) {
+        let done = champion.as_deref() == Some(pending.version.as_str());
+        let settlement = if done { Settlement::Done } else { Settlement::Abandoned };
+        context.store.settle_promotion(pending.id, settlement).await?;
+    }
+    Ok(())
+}
+
+/// Registers a version that was published and not registered, unless an attempt that had been given up published it.
+async fn adopt(context: &Context, target: Target, version: Version, metadata: &Metadata) -> Result<(), Error> {
+    let Context { store, registry, .. } = context;
+    let run = store.run(metadata.run_id).await.ok().filter(|run| run.queued_at <= metadata.created_at);
+    if run.is_some_and(|run| run.attempt != metadata.attempt) {
+        let aside = registry.set_aside(target, version)?;
+        tracing::warn!(%target, %version, aside = %aside.display(), "an attempt that was given up had published it");
+        return Ok(());
+    }
+    register(store, None, metadata, &registry.metadata_sha256(target, version)?).await?;
+    tracing::info!(%target, %version, "registered a version that a crash had left out");
     Ok(())
 }
 

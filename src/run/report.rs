@@ -24,8 +24,8 @@ pub struct TargetReport {
     /// Its row.
     #[serde(flatten)]
     pub row: RunTarget,
-    /// The version in service now.
-    pub champion: Option<Version>,
+    /// The version that was in service when this one was judged.
+    pub parent_champion: Option<Version>,
     /// Whether the run brought its version into service.
     pub promoted: bool,
     /// What the gate said, rule by rule; empty where there is no version, or it is gone from the registry.
@@ -47,9 +47,9 @@ pub async fn report(context: &Context, run_id: i64) -> Result<RunReport, Error> 
         let metadata = version
             .and_then(|version| context.registry.metadata(target, version).ok())
             .filter(|metadata| metadata.run_id == run_id);
+        let parent_champion = metadata.as_ref().and_then(|metadata| metadata.parent_champion);
         let (rules, metrics) = metadata.map_or((Vec::new(), None), |m| (m.verdict.rules, Some(m.metrics)));
-        let champion = context.registry.champion(target)?;
-        targets.push(TargetReport { row, champion, promoted, rules, metrics });
+        targets.push(TargetReport { row, parent_champion, promoted, rules, metrics });
     }
     Ok(RunReport { run, targets })
 }

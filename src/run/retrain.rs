@@ -9,12 +9,13 @@ use crate::gate;
 use crate::host::Memory;
 use crate::job::{Job, Retrain};
 use crate::model;
-use crate::recipe::{self, FEATURES, Prepared, STEPS};
-use crate::registry::{Metadata, Staging, file};
+use crate::recipe::{FEATURES, Prepared, Recipe, STEPS};
+use crate::registry::{Metadata, Staging, Version, file};
 use crate::runtime::{self, Library, Session};
 use crate::store::{self, Claim, RunTarget, TargetState};
 use crate::train::{self, Trained};
 use crate::watch::Watch;
+use backon::{ExponentialBuilder, Retryable};
 use chrono::Utc;
 use serde_json::json;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ struct Shared {
     data_version: DataVersion,
     library: Library,
     stop: Arc<AtomicBool>,
+    /// Set before `stop` when it is one model's failure that stops the others.
+    failed: AtomicBool,
     listener: Listener,
 }
 
@@ -49,12 +52,20 @@ pub(super) async fn retrain(
     listener: Listener,
 ) -> Result<bool, Error> {
     // the library is probed while rows are read: each takes a moment that the other need not wait for
-    let library = async {
-        let probed = runtime::find(context.settings.onnxruntime.library.as_deref()).await?;
-        Ok(Library::load(&probed)?)
-    };
-    let prepared = read_and_prepare(context, &listener);
-    let (library, (prepared, data_version)) = tokio::try_join!(library, prepared)?;
+    let setting = context.settings.onnxruntime.library.clone();
+    let probe = tokio::spawn(async move { runtime::find(setting.as_deref()).await });
+    let first = settings.targets[0];
+    for &target in &settings.targets {
+        let row = RunTarget { target: target.to_string(), ..begun() };
+        context.store.save_target(claim, &row).await?;
+    }
+    let read = read_and_prepare(context, settings.recipe, &listener).await;
+    let probed = probe.await.map_err(|_| Error::Panicked { target: first })??;
+    let (prepared, data_version) = read?;
+    if stop.load(Ordering::Relaxed) {
+        return Err(Error::Stopped { target: first });
+    }
+    let library = Library::load(&probed)?;
     let shared = Arc::new(Shared {
         context: context.clone(),
         job: job.clone(),
@@ -64,6 +75,7 @@ pub(super) async fn retrain(
         data_version,
         library,
         stop,
+        failed: AtomicBool::new(false),
         listener,
     });
 
@@ -73,6 +85,9 @@ pub(super) async fn retrain(
         targets.spawn(async move {
             let result = one_target(&shared, target).await;
             if let Err(error) = &result {
+                if !error.is_cancelled() {
+                    shared.failed.store(true, Ordering::Relaxed);
+                }
                 // one failure is the run's: the others stop at their next step
                 shared.stop.store(true, Ordering::Relaxed);
                 shared.record_failure(target, error).await;
@@ -104,11 +119,16 @@ pub(super) async fn retrain(
     failure.map_or(Ok(all_passed), Err)
 }
 
-async fn read_and_prepare(context: &Context, listener: &Listener) -> Result<(Prepared, DataVersion), Error> {
+async fn read_and_prepare(
+    context: &Context,
+    recipe: Recipe,
+    listener: &Listener,
+) -> Result<(Prepared, DataVersion), Error> {
     let source = context.source().await?;
     let (series, report) = source.read(|rows| listener(Event::Reading { rows })).await?;
-    let data_version = series.fingerprint();
-    let prepared = recipe::prepare(&series)?;
+    // millions of rows are hashed and scaled here; the other tasks of this thread move elsewhere meanwhile
+    let (data_version, prepared) = tokio::task::block_in_place(|| (series.fingerprint(), recipe.prepare(&series)));
+    let prepared = prepared?;
     listener(Event::Prepared {
         rows: series.len(),
         videos: series.videos.len(),
@@ -128,13 +148,15 @@ async fn one_target(shared: &Arc<Shared>, target: Target) -> Result<bool, Error>
     let trained = train_watched(shared, target).await?;
     let training_seconds = began.elapsed().as_secs_f64();
 
+    let rows = shared.context.store.versions(Some(&target.to_string())).await?;
+    let used = rows.iter().filter_map(|row| row.version.parse().ok()).max();
     let Candidate { staging, metadata } =
-        in_thread(shared, target, move |shared| judge(&shared, target, &trained, training_seconds)).await?;
+        in_thread(shared, target, move |shared| judge(&shared, target, &trained, training_seconds, used)).await?;
 
     // A worker that was given up must not publish: the claim is checked right before the version becomes visible.
     shared.save_target(&metadata, TargetState::Running, None).await?;
     let (metadata, metadata_sha256) = in_thread(shared, target, move |_| Ok(staging.publish(metadata)?)).await?;
-    promotion::register(&shared.context.store, Some(shared.claim), &metadata, &metadata_sha256).await?;
+    register(shared, &metadata, &metadata_sha256).await?;
     let passed = metadata.verdict.passed;
     if passed {
         let cause = format!("run {} of {} passed its gate", shared.claim.run_id, shared.job.name);
@@ -151,9 +173,20 @@ async fn one_target(shared: &Arc<Shared>, target: Target) -> Result<bool, Error>
     Ok(passed)
 }
 
+/// Writes the published version into the state database. A run that was taken away meanwhile leaves nothing behind.
+async fn register(shared: &Shared, metadata: &Metadata, metadata_sha256: &str) -> Result<(), Error> {
+    let Context { store, registry, .. } = &shared.context;
+    let registered = promotion::register(store, Some(shared.claim), metadata, metadata_sha256).await;
+    if let Err(Error::Store(store::Error::Fenced { .. })) = &registered {
+        registry.set_aside(metadata.target, metadata.version)?;
+    }
+    registered
+}
+
 /// Trains in a thread of its own; epochs become rows and events, limits are watched.
 async fn train_watched(shared: &Arc<Shared>, target: Target) -> Result<Trained, Error> {
     let training = shared.settings.training();
+    let name = target.to_string();
     let (send, mut epochs) = mpsc::unbounded_channel();
     let worker = in_thread(shared, target, move |shared| {
         let (train, validation) = (shared.prepared.train(target), shared.prepared.validation(target));
@@ -167,18 +200,23 @@ async fn train_watched(shared: &Arc<Shared>, target: Target) -> Result<Trained, 
         let mut watch = Watch::new(shared.job.alerts);
         let mut tick = tokio::time::interval(TICK);
         let began = Instant::now();
+        let mut unwritten = Vec::new();
         let alert = |text| (shared.listener)(Event::Alert { target: Some(target), text });
         loop {
             tokio::select! {
                 row = epochs.recv() => {
-                    let Some(row) = row else { return Ok(()) };
-                    shared.context.store.record_epochs(shared.claim, &target.to_string(), &[stored(&row)]).await?;
+                    let Some(row) = row else { break };
+                    unwritten.push(stored(&row));
+                    record(shared, target, &mut unwritten).await?;
                     watch.epoch(&row).into_iter().for_each(alert);
                     (shared.listener)(Event::Epoch { target, row, of: training.epochs });
                 }
                 _ = tick.tick() => watch.clock(began.elapsed()).into_iter().for_each(alert),
             }
         }
+        // the last chance: from here on a database that is away fails the run
+        let write = || shared.context.store.record_epochs(shared.claim, &name, &unwritten);
+        Ok(write.retry(patiently()).when(store::Error::is_transient).await?)
     };
     // both to their ends, whichever fails: the thread cannot be abandoned
     let recorder = async {
@@ -193,6 +231,23 @@ async fn train_watched(shared: &Arc<Shared>, target: Target) -> Result<Trained, 
     trained
 }
 
+/// Writes epochs down; where the database is away for a moment, they wait for the next one.
+async fn record(shared: &Shared, target: Target, unwritten: &mut Vec<store::Epoch>) -> Result<(), Error> {
+    match shared.context.store.record_epochs(shared.claim, &target.to_string(), unwritten).await {
+        Ok(()) => unwritten.clear(),
+        Err(error) if error.is_transient() => {
+            tracing::warn!(%target, error = %super::chain(&error), "epochs could not be recorded yet");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// A minute of trying again, for a database that restarts.
+fn patiently() -> ExponentialBuilder {
+    ExponentialBuilder::default().with_min_delay(TICK).with_max_delay(10 * TICK).with_max_times(9)
+}
+
 /// A version before anyone sees it.
 struct Candidate {
     staging: Staging,
@@ -200,7 +255,13 @@ struct Candidate {
 }
 
 /// Exports, compares, scores through ONNX Runtime and asks the gate. What is judged is the file on the disk.
-fn judge(shared: &Shared, target: Target, trained: &Trained, training_seconds: f64) -> Result<Candidate, Error> {
+fn judge(
+    shared: &Shared,
+    target: Target,
+    trained: &Trained,
+    training_seconds: f64,
+    used: Option<Version>,
+) -> Result<Candidate, Error> {
     let registry = &shared.context.registry;
     let validation = shared.prepared.validation(target);
     let in_memory = train::forecast(&trained.network, &validation);
@@ -212,7 +273,7 @@ fn judge(shared: &Shared, target: Target, trained: &Trained, training_seconds: f
         steps: STEPS,
         training_data_version: shared.data_version.sha256.clone(),
     };
-    let mut staging = registry.stage(target)?;
+    let mut staging = registry.stage(target, used)?;
     staging.write(file::MODEL, &export::to_onnx(&weights, &description))?;
 
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -231,6 +292,7 @@ fn judge(shared: &Shared, target: Target, trained: &Trained, training_seconds: f
         version: staging.version(),
         created_at: Utc::now(),
         run_id: shared.claim.run_id,
+        attempt: shared.claim.attempt,
         framework: format!("burn {}", model::BURN_VERSION),
         model_type: "LSTM".to_owned(),
         recipe: shared.settings.recipe.to_string(),
@@ -304,26 +366,45 @@ impl Shared {
             reasons: metadata.verdict.rules.iter().map(|rule| rule.reason.clone()).collect(),
             error: None,
         };
-        Ok(self.context.store.save_target(self.claim, &row).await?)
+        let write = || self.context.store.save_target(self.claim, &row);
+        Ok(write.retry(patiently()).when(store::Error::is_transient).await?)
     }
 
+    /// Writes down what a target ended with, beside whatever is known of it.
     async fn record_failure(&self, target: Target, error: &Error) {
-        let state = if error.is_cancelled() { TargetState::Cancelled } else { TargetState::Failed };
-        let row = RunTarget {
-            target: target.to_string(),
-            state,
-            epochs: None,
-            best_epoch: None,
-            seconds: None,
-            version: None,
-            verdict: None,
-            reasons: Vec::new(),
-            error: Some(format!("failed to {}", super::chain(error))),
+        let (state, text) = match error {
+            error if !error.is_cancelled() => (TargetState::Failed, format!("failed to {}", super::chain(error))),
+            _ if self.failed.load(Ordering::Relaxed) => {
+                (TargetState::Cancelled, "stopped because another model of the run failed".to_owned())
+            }
+            _ => (TargetState::Cancelled, "stopped by a signal".to_owned()),
         };
-        if let Err(unwritten) = self.context.store.save_target(self.claim, &row).await {
+        let store = &self.context.store;
+        let written = async {
+            let known =
+                store.targets(self.claim.run_id).await?.into_iter().find(|row| row.target == target.to_string());
+            let row = known.unwrap_or_else(|| RunTarget { target: target.to_string(), ..begun() });
+            store.save_target(self.claim, &RunTarget { state, error: Some(text), ..row }).await
+        };
+        if let Err(unwritten) = written.await {
             // the run ends with the first error; that this one is not in the table is worth a line
             tracing::warn!(%target, error = %super::chain(&unwritten), "the failure could not be recorded");
         }
+    }
+}
+
+/// A target of which nothing is known yet but that its run works on it.
+fn begun() -> RunTarget {
+    RunTarget {
+        target: String::new(),
+        state: TargetState::Running,
+        epochs: None,
+        best_epoch: None,
+        seconds: None,
+        version: None,
+        verdict: None,
+        reasons: Vec::new(),
+        error: None,
     }
 }
 

@@ -122,6 +122,17 @@ pub enum Error {
         word: String,
     },
 
+    /// Another run of the job is running, and a job runs once at a time.
+    #[error(
+        "start {job}: {} is under way; wait for it to end, or end it with `retraind cancel RUN`",
+        run_id.map_or_else(|| "another run".to_owned(), |run| format!("run {run} of it"))
+    )]
+    JobRunning {
+        /// Whose.
+        job: String,
+        /// The other run; none where it could not be told.
+        run_id: Option<i64>,
+    },
     /// This has been asked for before: not a fault when two schedulers meet.
     #[error("queue a run: {run_key} is run {run_id} already")]
     RunKeyTaken {
@@ -249,13 +260,12 @@ pub(super) fn is_transient(error: &sqlx::Error) -> bool {
 fn is_transient_code(code: &str) -> bool {
     const SQLITE_BUSY: u32 = 5;
     const SQLITE_LOCKED: u32 = 6;
-    const SQLITE_FULL: u32 = 13;
     // Source: PostgreSQL, appendix A. Connection lost; out of resources (disk, memory, connections);
     // shut down, crashed, starting up; and transactions that another one pushed aside.
     const POSTGRES: [&str; 7] = ["08", "53", "57P01", "57P02", "57P03", "40001", "40P01"];
 
     match code.parse::<u32>() {
-        Ok(number) if code.len() < 5 => matches!(number & 0xff, SQLITE_BUSY | SQLITE_LOCKED | SQLITE_FULL),
+        Ok(number) if code.len() < 5 => matches!(number & 0xff, SQLITE_BUSY | SQLITE_LOCKED),
         _ => POSTGRES.iter().any(|known| code.starts_with(known)),
     }
 }
@@ -270,7 +280,7 @@ mod tests {
         check("5", true); // busy
         check("517", true); // busy: snapshot
         check("6", true); // table locked
-        check("13", true); // disk full
+        check("13", false); // disk full: a person has to make room
         check("2067", false); // unique
         check("11", false); // corrupt
         check("08006", true); // connection failure

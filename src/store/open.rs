@@ -32,6 +32,29 @@ impl Store {
         }
     }
 
+    /// Whether `url` could be an address at all; nothing is opened.
+    pub fn check_address(url: &str) -> Result<()> {
+        match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => SqliteConnectOptions::from_str(url).map(|_| ()).map_err(|error| bad_url(&error)),
+            Some("postgres" | "postgresql") => {
+                PgConnectOptions::from_str(url).map(|_| ()).map_err(|error| bad_url(&error))
+            }
+            _ => Err(Error::BadUrl { problem: "the url is of no kind that this program knows".into() }),
+        }
+    }
+
+    /// Opens the database at `url` unless it is an SQLite file that is not there: a command that only looks must not
+    /// leave an empty database behind. `Ok(None)` then.
+    pub async fn open_existing(url: &str) -> Result<Option<Self>> {
+        if url.starts_with("sqlite:") {
+            let options = SqliteConnectOptions::from_str(url).map_err(|error| bad_url(&error))?;
+            if !options.get_filename().exists() && !url.contains(":memory:") {
+                return Ok(None);
+            }
+        }
+        Self::open(url).await.map(Some)
+    }
+
     /// Waits for running queries and closes all connections.
     pub async fn close(&self) {
         on_pool!(self, |pool| pool.close().await);

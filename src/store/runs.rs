@@ -23,6 +23,26 @@ macro_rules! key_taken {
     }};
 }
 
+/// Why a run could not begin: its key is used, or its job is running.
+macro_rules! not_begun {
+    ($tx:ident, $new:ident) => {{
+        let other: Option<(i64, String)> = sqlx::query_as(
+            "SELECT id, run_key FROM runs WHERE run_key = $1 OR (job = $2 AND state = 'running')
+             ORDER BY CASE WHEN run_key = $1 THEN 0 ELSE 1 END",
+        )
+        .bind($new.run_key)
+        .bind($new.job)
+        .fetch_optional(&mut *$tx)
+        .await?;
+        match other {
+            Some((run_id, run_key)) if run_key == $new.run_key => Error::RunKeyTaken { run_key, run_id },
+            Some((run_id, _)) => Error::JobRunning { job: $new.job.to_owned(), run_id: Some(run_id) },
+            // it ended between the two statements: whoever tries again gets through
+            None => Error::JobRunning { job: $new.job.to_owned(), run_id: None },
+        }
+    }};
+}
+
 impl Store {
     /// Queues a run, unless its key has been used: [`Error::RunKeyTaken`].
     pub async fn enqueue_run(&self, new: NewRun<'_>) -> Result<Run> {
@@ -51,14 +71,15 @@ impl Store {
     }
 
     /// Begins a run that nobody queued: from its first moment on it has an owner, so that a crash cannot leave it waiting
-    /// for somebody to take it up. [`Error::RunKeyTaken`] if its key has been used.
+    /// for somebody to take it up. [`Error::RunKeyTaken`] if its key has been used,
+    /// [`Error::JobRunning`] while another run of the job is running.
     pub async fn begin_run(&self, new: NewRun<'_>, owner: &Owner) -> Result<Run> {
         let row: RunRow = in_transaction!(self, |tx| {
             let begun = sqlx::query_as(concat!(
                 "INSERT INTO runs (run_key, job, kind, cause, state, job_toml, queued_at, attempt, started_at, heard_at,
                      owner_host, owner_boot_id, owner_pid, owner_process_start)
                  VALUES ($1, $2, $3, $4, 'running', $5, $6, 1, $6, $6, $7, $8, $9, $10)
-                 ON CONFLICT (run_key) DO NOTHING
+                 ON CONFLICT DO NOTHING
                  RETURNING ",
                 run_columns!()
             ))
@@ -76,7 +97,7 @@ impl Store {
             .await?;
             match begun {
                 Some(begun) => begun,
-                None => return Err(key_taken!(tx, new)),
+                None => return Err(not_begun!(tx, new)),
             }
         });
         row.try_into()
@@ -98,7 +119,8 @@ impl Store {
             .bind(owner.pid)
             .bind(owner.process_start)
             .fetch_optional(&mut *tx)
-            .await?;
+            .await
+            .map_err(|error| job_running(error, id))?;
             let Some(attempt) = attempt else { return Err(not_queued!(tx, id, "start")) };
             attempt
         });
@@ -143,6 +165,16 @@ impl Store {
             if ended == 0 {
                 return Err(refusal!(tx, claim));
             }
+            // Targets end with their run: a killed worker cannot say so itself.
+            let left = if outcome.state() == RunState::Cancelled { "cancelled" } else { "failed" };
+            sqlx::query(
+                "UPDATE run_targets SET state = $2, error = COALESCE(error, $3) WHERE run_id = $1 AND state = 'running'",
+            )
+            .bind(claim.run_id)
+            .bind(left)
+            .bind(outcome.error())
+            .execute(&mut *tx)
+            .await?;
         });
         Ok(())
     }
@@ -218,6 +250,14 @@ impl Store {
         });
         rows.into_iter().map(TryInto::try_into).collect()
     }
+}
+
+/// The index of running jobs refused a start: another run of the job has it.
+fn job_running(error: sqlx::Error, run_id: i64) -> Error {
+    if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) {
+        return Error::JobRunning { job: format!("the job of run {run_id}"), run_id: None };
+    }
+    error.into()
 }
 
 fn not_in_state(run_id: i64, step: &'static str, found: Option<String>) -> Error {

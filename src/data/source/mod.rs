@@ -89,6 +89,11 @@ impl Source {
         Ok(source)
     }
 
+    /// Whether `url` and `table` could be an address at all; nothing is opened.
+    pub fn check_address(url: &str, table: &str) -> Result<(), Error> {
+        Self::parse(url, table, Duration::ZERO).map(|_| ())
+    }
+
     /// Reads all rows. `progress` is told the number of rows so far.
     ///
     /// In PostgreSQL the rows are those of one instant, whatever is being written meanwhile.

@@ -15,7 +15,7 @@ use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteValueRef,
 };
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Encode, Row, SqlSafeStr, Type, TypeInfo, ValueRef};
-use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -124,9 +124,10 @@ impl Sqlite {
         if !self.path.exists() {
             // Readers and the writer of such a file do not wait for each other.
             options = options.journal_mode(SqliteJournalMode::Wal);
-            if let Some(directory) = self.path.parent() {
-                let failed = |source| Error::Io { doing: "make", path: directory.to_owned(), source };
-                fs::create_dir_all(directory).map_err(failed)?;
+            // A file is made, a directory is not: its name may be a slip.
+            if let Some(directory) = self.path.parent().filter(|d| !d.as_os_str().is_empty() && !d.is_dir()) {
+                let source = io::Error::from(io::ErrorKind::NotFound);
+                return Err(Error::Io { doing: "make the database in", path: directory.to_owned(), source });
             }
         }
         let mut connection = options.connect().await.map_err(unwritten)?;

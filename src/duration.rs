@@ -1,0 +1,61 @@
+//! Durations as people write them in settings and job files: `"5m"`, `"1h 30m"`, `"2d"`.
+//!
+//! Seconds, minutes, hours and days only: humantime also takes months as `M`, a letter too near to minutes.
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serializer};
+use std::time::Duration;
+
+const UNITS: [&str; 15] = [
+    "s", "sec", "secs", "second", "seconds", "m", "min", "mins", "minute", "minutes", "h", "hour", "hours", "d", "days",
+];
+
+/// For `#[serde(with = "crate::duration")]`.
+pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*duration))
+}
+
+/// Reads a duration above zero.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let mut units = text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty());
+    let known = units.all(|unit| UNITS.contains(&unit) || unit == "day");
+    match humantime::parse_duration(&text) {
+        Ok(duration) if known && !duration.is_zero() => Ok(duration),
+        _ => Err(D::Error::custom(format!(
+            "must be a time above zero in s, m, h or d, such as \"5m\" or \"1h 30m\", not `{text}`"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+    use std::time::Duration;
+
+    #[derive(Debug, Deserialize, Serialize)]
+    struct Sample {
+        #[serde(with = "crate::duration")]
+        time: Duration,
+    }
+
+    fn check(text: &str, seconds: Option<u64>) {
+        let read = toml_edit::de::from_str::<Sample>(&format!("time = \"{text}\"")).ok();
+        assert_eq!(read.as_ref().map(|sample| sample.time.as_secs()), seconds, "{text}");
+        if let Some(sample) = read {
+            let again = toml_edit::ser::to_string(&sample).expect("TOML");
+            assert_eq!(toml_edit::de::from_str::<Sample>(&again).expect("what we write we read").time, sample.time);
+        }
+    }
+
+    #[test]
+    fn units_are_those_that_cannot_be_mistaken() {
+        check("5m", Some(300));
+        check("1h 30m", Some(5_400));
+        check("2days", Some(172_800));
+        check("1day", Some(86_400));
+        for wrong in ["5M", "5", "soon", "0s", "1w", "-5m", "", "1 year"] {
+            check(wrong, None);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The recipe `level` on real data: the same windows as the reference pipeline cuts.
+
+use retraind::data::{Series, Target, read_csv, sample};
+use retraind::evaluate::{Naive, score};
+use retraind::recipe::{FEATURES, Recipe, STEPS};
+use safetensors::SafeTensors;
+use std::path::{Path, PathBuf};
+
+fn floats(golden: &SafeTensors<'_>, name: &str) -> Vec<f32> {
+    let tensor = golden.tensor(name).expect(name);
+    tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+/// The golden file holds 64 windows that the reference pipeline cut, evenly spread over the validation windows.
+fn check_windows(series: &Series, golden: &Path) {
+    let bytes = std::fs::read(golden).expect("the golden file");
+    let theirs = floats(&SafeTensors::deserialize(&bytes).expect("safetensors"), "windows");
+    let prepared = Recipe::Level.prepare(series).expect("enough rows");
+    let validation = prepared.validation(Target::Views);
+    let width = STEPS * FEATURES.len();
+    let mut worst = 0.0f32;
+    for (k, theirs) in theirs.chunks(width).enumerate() {
+        let index = ((validation.len() - 1) as f64 * k as f64 / 63.0) as usize;
+        let ours = validation.batch(index..index + 1);
+        worst = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(worst, f32::max);
+    }
+    assert!(worst <= 1e-7, "{}: windows differ by {worst:e}", golden.display());
+}
+
+#[test]
+fn the_windows_are_the_references() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/keras_level.safetensors");
+    check_windows(&sample(1), &golden);
+}
+
+#[test]
+fn recorded_series_score_as_in_the_reference() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let files: Vec<PathBuf> = ["eeMTs8R3tOY.csv", "jKlA7wS3SkE.csv"].map(|name| data.join(name)).into();
+    if !files.iter().all(|file| file.exists()) {
+        // the recordings may not be distributed; the sample above is always checked
+        eprintln!("no recorded series in {}: this check was left out", data.display());
+        return;
+    }
+    let (series, report) = read_csv(&files, false, |_, _| ()).expect("read");
+    assert_eq!((series.len(), report.n_bad), (6_864, 0));
+    check_windows(&series, &data.join("golden/keras_level.safetensors"));
+    let prepared = Recipe::Level.prepare(&series).expect("enough rows");
+    // as the reference pipeline's own script measures them, to six decimals
+    for (target, last_value, drift) in [
+        (Target::Views, 0.000_112, 0.000_058),
+        (Target::Likes, 0.000_020, 0.000_025),
+        (Target::Comments, 0.000_054, 0.000_087),
+    ] {
+        let validation = prepared.validation(target);
+        let last: Vec<f32> = (0..validation.len()).map(|k| validation.last(k)).collect();
+        let scores = score(&validation, &last);
+        let six = |which: Naive| (scores.naive[&which].scaled.mae * 1e6).round() / 1e6;
+        assert_eq!((six(Naive::LastValue), six(Naive::Drift)), (last_value, drift), "{target}");
+        assert!((scores.own.scaled.mae - scores.naive[&Naive::LastValue].scaled.mae).abs() < 1e-12);
+    }
+}
