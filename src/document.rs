@@ -10,6 +10,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, Item, Table, Value};
 
+/// More than anybody mends at a time.
+const MAX_PROBLEMS: usize = 50;
+
 /// One thing wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -145,7 +148,7 @@ pub fn read<T: DeserializeOwned>(file: &Path, text: &str) -> (Option<T>, Vec<Pro
             problem.help = suggestion(error.message());
             problems.push(problem);
         }
-        let Some((key, range)) = entry else { return (None, problems) };
+        let Some((key, range)) = entry.filter(|_| problems.len() < MAX_PROBLEMS) else { return (None, problems) };
         blank(&mut rest, range);
         blanked.push(key);
     }

@@ -180,6 +180,27 @@ fn a_version_number_is_never_given_twice() {
 }
 
 #[test]
+fn a_champion_file_that_names_nothing_can_be_replaced() {
+    let place = Place::with_rows(60);
+    place.train();
+    for garbage in [&b""[..], b"v0009x", &[0xff, 0xfe]] {
+        fs::write(place.path("models/views/champion"), garbage).expect("written");
+        place.run(&["predict", "--target", "views"]).code(65).stderr(contains("champion"));
+        place.run(&["models"]).success().stderr(contains("champion"));
+        place.run(&["promote", "views", "v0001"]).success();
+        place.run(&["predict", "--target", "views"]).success();
+    }
+}
+
+#[test]
+fn a_gate_without_limits_is_refused() {
+    let place = Place::with_rows(60);
+    place.run(&["run", "weekly", "--set", "gate.mae_max=inf"]).code(78).stderr(contains("must be a number"));
+    place.job("open", "[retrain]\n[gate]\n");
+    place.run(&["check"]).code(78).stderr(contains("sets no rule"));
+}
+
+#[test]
 fn who_only_looks_leaves_nothing_behind() {
     let place = Place::empty();
     for arguments in [&["runs"][..], &["models"], &["doctor"], &["check"], &["runs", "--json"]] {
@@ -259,6 +280,10 @@ fn bad_rows_import_nothing_unless_they_are_to_be_skipped() {
     assert_eq!((&report["inserted"], &report["left_out"]), (&30.into(), &1.into()));
     let again = place.json(&["import", "rows.csv", "--skip-bad", "--json"], 0);
     assert_eq!((&again["inserted"], &again["unchanged"]), (&0.into(), &30.into()));
+    let open =
+        format!("{}2026-01-02T00:00:00Z,\"video-b,1,1,1\n{}", csv(&[("video-a", 3)]), "2026-01-02T00:01:00Z,v,1,1,1\n");
+    fs::write(place.path("open.csv"), open).expect("written");
+    place.run(&["import", "open.csv", "--skip-bad"]).code(65).stderr(contains("open.csv:5: a quoted field"));
     place.run(&["import", "nowhere.csv"]).code(66).stderr(contains("nowhere.csv"));
 }
 

@@ -115,7 +115,9 @@ fn killed_at_any_moment_it_goes_on_as_if_nothing_had_been() {
 #[test]
 fn a_signal_stops_a_run_at_a_safe_point() {
     let place = place(100_000, 4);
-    for (signal, code) in [(rustix::process::Signal::INT, 130), (rustix::process::Signal::TERM, 143)] {
+    for (signal, code) in
+        [(rustix::process::Signal::INT, 130), (rustix::process::Signal::TERM, 143), (rustix::process::Signal::HUP, 129)]
+    {
         let child = command(place.path(), &["run", "weekly", "--set", "retrain.patience=100000"]).spawn();
         let child = child.expect("it starts");
         sleep(Duration::from_millis(1500));

@@ -26,7 +26,8 @@ async fn two_versions(dir: &Path) -> Context {
     settings.onnxruntime.library = Some(onnxruntime::place());
     let source = &settings.source;
     Source::import(&source.url, &source.table, Duration::from_mins(1), &sample(1), |_, _| ()).await.expect("imported");
-    let context = Context::open(settings).await.expect("opened");
+    let mut context = Context::open(settings).await.expect("opened");
+    context.program = env!("CARGO_BIN_EXE_retraind").into();
     let job = "[retrain]\ntargets = [\"views\"]\nepochs = 1\nhidden = 2\ndense = 1\n[gate]\nmae_max = 100.0\n";
     let job = Job::parse(Path::new("small.toml"), job, &[]).expect("a job");
     for _ in 0..2 {

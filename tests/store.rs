@@ -210,7 +210,7 @@ async fn a_run_lives_and_ends(database: &Database) {
     let ids = |runs: Vec<Run>| runs.into_iter().map(|run| run.id).collect::<Vec<_>>();
     assert_eq!(ids(store.runs(None, 10).await.unwrap()), [other.id, queued.id]);
     assert_eq!(ids(store.runs(None, 1).await.unwrap()), [other.id]);
-    assert_eq!(ids(store.runs(Some("weekly"), 10).await.unwrap()), [queued.id]);
+    assert_eq!(ids(store.runs(Some(&queued.job), 10).await.unwrap()), [queued.id]);
     assert!(matches!(store.run(12345).await, Err(Error::NoSuchRun(12345))));
 }
 

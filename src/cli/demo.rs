@@ -82,6 +82,16 @@ async fn promote_rejected(context: &Context, report: &RunReport, output: Output)
     Ok(())
 }
 
+/// Writes a file whole or not at all: half a job file would stop every later demo.
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut file =
+        tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644)).tempfile_in(dir)?;
+    std::io::Write::write_all(&mut file, text.as_bytes())?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
 /// The settings that lead to the demo's places.
 #[derive(serde::Serialize)]
 struct Places<'a> {
@@ -115,13 +125,15 @@ impl Place {
         let job = dir.join("jobs").join(format!("{}.toml", WEEKLY_RETRAIN.0));
         // a job file that somebody has edited is theirs
         if !job.exists() {
-            fs::write(&job, WEEKLY_RETRAIN.1).map_err(failed(&job))?;
+            write_whole(&job, WEEKLY_RETRAIN.1).map_err(failed(&job))?;
         }
         Ok(Self { csv: dir.join("sample.csv"), config: dir.join("retraind.toml"), dir })
     }
 
     fn settle(&self, settings: &mut Settings) {
-        let url = |name: &str| format!("sqlite://{}", self.dir.join(name).display());
+        // in a URL, these would not stand for themselves
+        let dir = self.dir.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        let url = |name: &str| format!("sqlite://{dir}/{name}");
         settings.state.url = url("retraind.db");
         settings.source = settings::Source { url: url("data.db"), ..settings::Source::default() };
         settings.jobs.dir = self.dir.join("jobs");

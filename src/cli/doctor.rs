@@ -5,7 +5,7 @@ use super::output::{Output, count, time};
 use crate::data::{self, Target};
 use crate::host::{Memory, disk_free};
 use crate::registry::Registry;
-use crate::run::chain;
+use crate::run::{chain, this_program};
 use crate::settings::{self, Settings, Smtp, Tls};
 use crate::store::Store;
 use crate::{job, runtime};
@@ -185,7 +185,7 @@ fn registry(settings: &Settings) -> Finding {
 }
 
 async fn onnxruntime(settings: &Settings) -> Finding {
-    let (state, says) = match runtime::find(settings.onnxruntime.library.as_deref()).await {
+    let (state, says) = match runtime::find(settings.onnxruntime.library.as_deref(), &this_program()).await {
         Ok(probed) => (State::Ok, format!("{} from {}", probed.version, probed.path.display())),
         Err(error) => (State::Missing, format!("failed to {}", chain(&error))),
     };

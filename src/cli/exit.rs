@@ -76,8 +76,6 @@ impl From<registry::Error> for Failure {
 /// Prints a failure and gives its code.
 pub(super) fn report(output: Output, failure: &Failure) -> ExitCode {
     match failure {
-        // whoever closed the pipe has seen enough
-        Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
         Failure::Problems(problems) => problems.iter().for_each(|problem| output.error(&problem.to_string())),
         other => output.error(&format!("failed to {}", chain(other))),
     }
@@ -115,6 +113,7 @@ fn run_code(error: &run::Error) -> u8 {
 fn registry_code(error: &registry::Error) -> u8 {
     match error {
         registry::Error::Write { source, .. } => write_code(source),
+        registry::Error::Read { source, .. } if source.kind() == io::ErrorKind::NotADirectory => CANNOT_CREATE,
         registry::Error::Read { .. } => IO_ERROR,
         registry::Error::Damaged { .. } => BAD_DATA,
         registry::Error::NoSuchVersion { .. } => NO_INPUT,

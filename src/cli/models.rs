@@ -53,7 +53,10 @@ pub(super) fn list(args: &ListArgs, config: Option<&Path>, output: Output) -> Re
     let targets = args.target.map_or_else(|| Target::ALL.to_vec(), |target| vec![target]);
     let mut listed = Vec::new();
     for target in targets {
-        let champion = registry.champion(target)?;
+        let champion = registry.champion(target).unwrap_or_else(|error| {
+            output.warn(&format!("failed to {error}"));
+            None
+        });
         if let Some(missing) = champion.filter(|c| !registry.path(target, *c).is_dir()) {
             output.warn(&format!(
                 "{target}: the champion file names {missing}, which is not there; `retraind promote {target} VERSION` \

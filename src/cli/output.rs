@@ -30,15 +30,15 @@ impl Output {
     /// One line of a report.
     #[expect(clippy::unused_self, reason = "whoever prints has an output: commands are not to print by themselves")]
     pub(super) fn line(self, text: &str) -> io::Result<()> {
-        writeln!(io::stdout().lock(), "{text}")
+        unless_closed(writeln!(io::stdout().lock(), "{}", visible(text)))
     }
 
     /// One JSON document.
     #[expect(clippy::unused_self, reason = "as for `line`")]
     pub(super) fn json(self, value: &impl Serialize) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        serde_json::to_writer_pretty(&mut stdout, value)?;
-        writeln!(stdout)
+        let json = serde_json::to_string_pretty(value)?;
+        unless_closed(writeln!(stdout, "{json}"))
     }
 
     /// A table; where the terminal is too narrow for it, one block a row.
@@ -49,15 +49,15 @@ impl Output {
         let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
         let mut stdout = io::stdout().lock();
         if build(columns, rows, false).lines().all(|line| line.trim_end().chars().count() <= width) {
-            return lines.iter().try_for_each(|line| writeln!(stdout, "{line}"));
+            return unless_closed(lines.iter().try_for_each(|line| writeln!(stdout, "{line}")));
         }
         let name_width = columns.iter().map(|column| column.name.chars().count()).max().unwrap_or(0);
         for (k, row) in rows.iter().enumerate() {
             if k > 0 {
-                writeln!(stdout)?;
+                unless_closed(writeln!(stdout))?;
             }
             for (column, value) in columns.iter().zip(row).filter(|(_, value)| !value.is_empty()) {
-                writeln!(stdout, "{:name_width$}  {value}", column.name)?;
+                unless_closed(writeln!(stdout, "{:name_width$}  {}", column.name, visible(value)))?;
             }
         }
         Ok(())
@@ -66,25 +66,46 @@ impl Output {
     /// Something said on the way.
     pub(super) fn say(self, text: &str) {
         if !self.quiet {
-            to_stderr(text);
+            to_stderr(&visible(text));
         }
     }
 
     /// Something that deserves attention.
     pub(super) fn warn(self, text: &str) {
         if !self.quiet {
-            to_stderr(&format!("{} {text}", self.paint("warning:", "33")));
+            to_stderr(&format!("{} {}", self.paint("warning:", "33"), visible(text)));
         }
     }
 
     /// Why it did not work.
     pub(super) fn error(self, text: &str) {
-        to_stderr(&format!("{} {text}", self.paint("error:", "31")));
+        to_stderr(&format!("{} {}", self.paint("error:", "31"), visible(text)));
     }
 
     fn paint(self, text: &str, colour: &str) -> String {
         if self.colours_on_stderr() { format!("\x1b[1;{colour}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// Whoever closed the pipe has seen enough; what the command comes to does not change by that.
+fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Names and values come from files and databases: a terminal must not obey what stands in them.
+fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 fn to_stderr(text: &str) {
@@ -118,7 +139,9 @@ fn build(columns: &[Column], rows: &[Vec<String>], bold: bool) -> Table {
         if bold { cell.add_attribute(Attribute::Bold) } else { cell }
     }));
     for row in rows {
-        table.add_row(columns.iter().zip(row).map(|(column, value)| Cell::new(value).set_alignment(align(column))));
+        table.add_row(
+            columns.iter().zip(row).map(|(column, value)| Cell::new(visible(value)).set_alignment(align(column))),
+        );
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -158,6 +181,11 @@ pub(super) fn time(value: chrono::DateTime<chrono::Utc>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_are_shown_not_obeyed() {
+        assert_eq!(visible("a\u{1b}[31mb\tc\n"), "a\\u{1b}[31mb\tc\n");
+    }
 
     #[test]
     fn numbers_are_readable() {

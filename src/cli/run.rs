@@ -73,13 +73,16 @@ pub(super) async fn to_the_end(
 }
 
 async fn stop_on_signal(stop: Arc<AtomicBool>, signalled: Arc<AtomicU8>, output: Output) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let [interrupt, terminate, hangup] =
+        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (interrupt, terminate, hangup) else {
         return output.warn("signals cannot be caught here; a signal will end the run without a word");
     };
     let (name, number) = tokio::select! {
         _ = interrupt.recv() => ("SIGINT", 2),
         _ = terminate.recv() => ("SIGTERM", 15),
+        // the terminal is gone; what is known by now is worth recording all the same
+        _ = hangup.recv() => ("SIGHUP", 1),
     };
     signalled.store(number, Ordering::Relaxed);
     stop.store(true, Ordering::Relaxed);

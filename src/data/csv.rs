@@ -104,6 +104,11 @@ fn read_file(
         if report.lines.is_multiple_of(PROGRESS_EVERY) {
             progress(reader.position().byte());
         }
+        // Also where bad lines are skipped: an open quote swallows all the lines up to the next one.
+        if record.as_slice().contains(&b'\n') {
+            let line = record.position().map_or(0, Position::line);
+            return Err(Error::OpenQuote { file: path.to_owned(), line });
+        }
         let Err(bad) = columns.take(&record, arrivals) else { continue };
         let bad = bad.at(path, record.position());
         if !skip_bad {

@@ -123,6 +123,17 @@ pub enum Error {
     /// A line of a CSV file can't be taken in.
     #[error("import {0}; correct the line, or leave such lines out with --skip-bad")]
     Line(BadLine),
+    /// A quoted field holds a line break.
+    #[error(
+        "import {}:{line}: a quoted field goes on into the next line, and would take the lines after it along; close or \
+         remove its quote", file.display()
+    )]
+    OpenQuote {
+        /// The file.
+        file: PathBuf,
+        /// Where the field's line starts, counted from 1.
+        line: u64,
+    },
     /// A CSV file has no first line.
     #[error(
         "import {}: it is empty; its first line must name the columns: timestamp,video_id,view_count,like_count,\

@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 pub const WEEKLY_RETRAIN: (&str, &str) =
     ("weekly-retrain", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/weekly-retrain.toml")));
 
+/// A job file is a page of text.
+const MAX_BYTES: u64 = 1 << 20;
+
 /// A job as checked: everything it says is possible, everything it leaves out has its default.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
@@ -70,6 +73,17 @@ impl Job {
 
     /// Reads a job file.
     pub fn read(file: &Path, overrides: &[String]) -> Result<Self, Vec<Problem>> {
+        // a pipe would hold everybody up, and a device never ends
+        match fs::metadata(file) {
+            Ok(found) if !found.is_file() => return Err(vec![Problem::general(file, "is no regular file")]),
+            Ok(found) if found.len() > MAX_BYTES => {
+                return Err(vec![Problem::general(
+                    file,
+                    format!("is larger than {MAX_BYTES} bytes, which no job file is"),
+                )]);
+            }
+            _ => {}
+        }
         match fs::read_to_string(file) {
             Ok(text) => Self::parse(file, &text, overrides),
             Err(e) => Err(vec![Problem::general(file, format!("could not be read: {e}"))]),

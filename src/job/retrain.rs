@@ -28,11 +28,11 @@ pub struct Retrain {
     /// Epochs without a better validation loss before stopping early; 1 to 100000.
     #[serde(default = "patience", deserialize_with = "positive::<_, 100_000>")]
     pub patience: u32,
-    /// Units of each LSTM layer; 1 to 4096.
-    #[serde(default = "hidden", deserialize_with = "positive::<_, 4096>")]
+    /// Units of each LSTM layer; 1 to 1024.
+    #[serde(default = "hidden", deserialize_with = "positive::<_, 1024>")]
     pub hidden: u32,
-    /// Units of the dense layer; 1 to 4096.
-    #[serde(default = "dense", deserialize_with = "positive::<_, 4096>")]
+    /// Units of the dense layer; 1 to 1024.
+    #[serde(default = "dense", deserialize_with = "positive::<_, 1024>")]
     pub dense: u32,
     /// Share of outputs dropped after each LSTM layer in training; 0 to below 1.
     #[serde(default = "dropout", deserialize_with = "fraction")]

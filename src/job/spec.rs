@@ -52,7 +52,8 @@ impl Spec {
     /// The job of a text, or every problem: of its form, then of its meaning.
     pub(super) fn read(file: &Path, text: &str, name: &str) -> Result<Job, Vec<Problem>> {
         let (spec, mut problems) = document::read::<Self>(file, text);
-        let checked = spec.map(|spec| spec.check(file, text, name));
+        let complete = problems.is_empty();
+        let checked = spec.map(|spec| spec.check(file, text, name, complete));
         match checked {
             Some(Ok(job)) if problems.is_empty() => return Ok(job),
             // what no line shows may only be missing because its line was a problem already
@@ -67,7 +68,7 @@ impl Spec {
     }
 
     /// The job, or everything that is impossible about it.
-    fn check(self, file: &Path, text: &str, name: &str) -> Result<Job, Vec<Problem>> {
+    fn check(self, file: &Path, text: &str, name: &str, complete: bool) -> Result<Job, Vec<Problem>> {
         let places = Places::of(text);
         let at = |key: &str, message: String| match places.find(key) {
             Some(span) => Problem::at(file, text, span, message),
@@ -90,7 +91,7 @@ impl Spec {
         }
         let cron = self.trigger.cron.and_then(|spec| spec.check(&at, &mut problems));
         let gate = self.gate.unwrap_or_default();
-        if gate == (Rules { mae_max: None, mse_max: None, skill_min: None }) {
+        if complete && gate == (Rules { mae_max: None, mse_max: None, skill_min: None }) {
             let problem = at("gate", "sets no rule, so every version would pass".to_owned());
             problems.push(
                 problem.help("set mae_max, mse_max or skill_min, or leave [gate] out for the defaults of all three"),
@@ -100,8 +101,8 @@ impl Spec {
         for (rule, limit) in limits {
             let Some(limit) = limit else { continue };
             let (fine, range) = match rule {
-                "skill_min" => (limit <= 1.0, "at most 1"),
-                _ => (limit >= 0.0, "at least 0"),
+                "skill_min" => (limit <= 1.0 && limit.is_finite(), "at most 1"),
+                _ => (limit >= 0.0 && limit.is_finite(), "at least 0"),
             };
             if !fine {
                 problems.push(at(&format!("gate.{rule}"), format!("must be a number of {range}, not {limit}")));
@@ -173,6 +174,9 @@ impl<'a> Places<'a> {
     }
 }
 
+/// Parts of a key in `--set`; job files nest two deep.
+const MAX_DEPTH: usize = 8;
+
 /// A job's name: its file's, in letters that do as a directory, a database key and a word in a mail's subject.
 pub(super) fn name_of(file: &Path) -> Result<String, Vec<Problem>> {
     let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
@@ -193,7 +197,9 @@ pub(super) fn with_overrides(file: &Path, text: &str, overrides: &[String]) -> R
         let (path, value) = pair
             .split_once('=')
             .map(|(path, value)| (path.trim(), value.trim()))
-            .filter(|(path, _)| !path.is_empty() && path.split('.').all(|part| !part.is_empty()))
+            .filter(|(path, _)| {
+                !path.is_empty() && path.split('.').count() <= MAX_DEPTH && path.split('.').all(|part| !part.is_empty())
+            })
             .ok_or_else(|| wrong(format!("`{pair}` is not of the form KEY=VALUE, such as retrain.epochs=10")))?;
         let value: Value = value.parse().unwrap_or_else(|_| Value::from(value));
         let mut table: &mut Table = document.as_table_mut();

@@ -60,7 +60,7 @@ impl fmt::Display for Recipe {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
     /// The table holds nothing.
-    #[error("prepare training data: the data table has no rows; fill it with `retraind import FILE.csv…`")]
+    #[error("prepare training data: the data table has no usable rows; fill it with `retraind import FILE.csv…`")]
     NoRows,
     /// Windows were cut, but not enough for both sides of the split.
     #[error(

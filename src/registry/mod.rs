@@ -136,13 +136,21 @@ impl Registry {
     /// The version in service, if there is one.
     pub fn champion(&self, target: Target) -> Result<Option<Version>, Error> {
         let path = self.target_dir(target).join(file::CHAMPION);
-        let text = match fs::read_to_string(&path) {
+        let bytes = match fs::read(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            text => text.map_err(|source| Error::Read { path: path.clone(), source })?,
+            bytes => bytes.map_err(|source| Error::Read { path: path.clone(), source })?,
         };
-        match text.trim().parse() {
+        match String::from_utf8_lossy(&bytes).trim().parse() {
             Ok(version) => Ok(Some(version)),
             Err(problem) => Err(Error::Damaged { path, target, problem }),
+        }
+    }
+
+    /// The same, with none where the file is there and names no version: for those who are about to replace it.
+    pub fn readable_champion(&self, target: Target) -> Result<Option<Version>, Error> {
+        match self.champion(target) {
+            Err(Error::Damaged { .. }) => Ok(None),
+            champion => champion,
         }
     }
 

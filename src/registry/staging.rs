@@ -32,7 +32,7 @@ impl Staging {
         // temporary directories are private; a version is for whoever serves forecasts
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).map_err(failed)?;
         let newest = registry.versions(target)?.pop();
-        let highest = newest.max(registry.champion(target)?).max(used);
+        let highest = newest.max(registry.readable_champion(target)?).max(used);
         let version = highest.map_or(Version::FIRST, Version::next);
         Ok(Self { registry: registry.clone(), target, version, dir, files: BTreeMap::new(), _lock: lock })
     }

@@ -16,7 +16,7 @@ impl Version {
     /// The one after.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 
     /// A directory's name as a version; only the form that [`fmt::Display`] writes counts.

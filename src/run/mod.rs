@@ -19,6 +19,7 @@ use crate::settings::Settings;
 use crate::store::{Claim, NewRun, Outcome, Owner, Store};
 use crate::{data, export, recipe, registry, runtime, store, train};
 use chrono::{SecondsFormat, Utc};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -31,21 +32,25 @@ pub struct Context {
     pub store: Store,
     /// The versions.
     pub registry: Registry,
+    /// This program, which is run again to try out libraries.
+    pub program: PathBuf,
 }
 
 impl Context {
     /// Opens the state database (made where missing) and the registry.
     pub async fn open(settings: Settings) -> Result<Self, Error> {
+        Store::check_address(&settings.state.url)?;
         let registry = Registry::at(&settings.registry.dir);
         let store = Store::open(&settings.state.url).await?;
-        Ok(Self { settings, store, registry })
+        Ok(Self { settings, store, registry, program: this_program() })
     }
 
     /// The same for those who only look: where nothing has run yet, nothing is made.
     pub async fn open_existing(settings: Settings) -> Result<Option<Self>, Error> {
+        Store::check_address(&settings.state.url)?;
         let registry = Registry::at(&settings.registry.dir);
         let store = Store::open_existing(&settings.state.url).await?;
-        Ok(store.map(|store| Self { settings, store, registry }))
+        Ok(store.map(|store| Self { settings, store, registry, program: this_program() }))
     }
 
     /// Connects to the recorded counts.
@@ -53,6 +58,11 @@ impl Context {
         let source = &self.settings.source;
         Ok(Source::connect(&source.url, &source.table, source.statement_timeout).await?)
     }
+}
+
+/// The path of this program; where the system does not say, its name, to be found in PATH.
+pub fn this_program() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("retraind"))
 }
 
 /// Why a run, or something else that works with versions, failed.

@@ -52,7 +52,7 @@ pub struct Impossible {
 /// Forecasts `targets` for `videos` (all recorded ones where empty) and records the forecasts.
 pub async fn predict(context: &Context, targets: &[Target], videos: &[String]) -> Result<Predictions, Error> {
     let mut found = Predictions::default();
-    let probed = runtime::find(context.settings.onnxruntime.library.as_deref()).await?;
+    let probed = runtime::find(context.settings.onnxruntime.library.as_deref(), &context.program).await?;
     let library = Library::load(&probed)?;
     let mut champions = Vec::new();
     let mut first_error = None;

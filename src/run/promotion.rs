@@ -128,7 +128,7 @@ pub(super) async fn bring_into_service(
     version: Version,
     cause: &str,
 ) -> Result<Option<Version>, Error> {
-    let kind = match context.registry.champion(target)? {
+    let kind = match context.registry.readable_champion(target)? {
         None => PromotionKind::First,
         Some(_) => PromotionKind::Promote,
     };
@@ -146,7 +146,7 @@ async fn swap(
     let Context { store, registry, .. } = context;
     let _lock = locked(registry, target).await?;
     settle_pending(context, target).await?;
-    let previous = registry.champion(target)?;
+    let previous = registry.readable_champion(target)?;
     if previous == Some(version) {
         return Ok(previous);
     }
@@ -166,7 +166,7 @@ async fn swap(
         Ok(()) => store.settle_promotion(promotion.id, Settlement::Done).await?,
         Err(error) => {
             // renamed or not: the file says which
-            let done = registry.champion(target)? == Some(version);
+            let done = registry.readable_champion(target)? == Some(version);
             let settlement = if done { Settlement::Done } else { Settlement::Abandoned };
             store.settle_promotion(promotion.id, settlement).await?;
             return Err(error.into());
@@ -202,7 +202,7 @@ pub async fn reconcile(context: &Context) -> Result<(), Error> {
 /// Settles the target's promotions that a crash left pending, as the champion file says. The caller holds the target's
 /// lock, so nobody is in the middle of one.
 async fn settle_pending(context: &Context, target: Target) -> Result<(), Error> {
-    let champion = context.registry.champion(target)?.map(|version| version.to_string());
+    let champion = context.registry.readable_champion(target)?.map(|version| version.to_string());
     for pending in context.store.pending_promotions().await?.into_iter().filter(|p| p.target == target.to_string()) {
         let done = champion.as_deref() == Some(pending.version.as_str());
         let settlement = if done { Settlement::Done } else { Settlement::Abandoned };

@@ -53,7 +53,8 @@ pub(super) async fn retrain(
 ) -> Result<bool, Error> {
     // the library is probed while rows are read: each takes a moment that the other need not wait for
     let setting = context.settings.onnxruntime.library.clone();
-    let probe = tokio::spawn(async move { runtime::find(setting.as_deref()).await });
+    let program = context.program.clone();
+    let probe = tokio::spawn(async move { runtime::find(setting.as_deref(), &program).await });
     let first = settings.targets[0];
     for &target in &settings.targets {
         let row = RunTarget { target: target.to_string(), ..begun() };
@@ -128,6 +129,7 @@ async fn read_and_prepare(
     let (series, report) = source.read(|rows| listener(Event::Reading { rows })).await?;
     // millions of rows are hashed and scaled here; the other tasks of this thread move elsewhere meanwhile
     let (data_version, prepared) = tokio::task::block_in_place(|| (series.fingerprint(), recipe.prepare(&series)));
+    report.sentences().into_iter().for_each(|sentence| listener(Event::Remark(sentence)));
     let prepared = prepared?;
     listener(Event::Prepared {
         rows: series.len(),
@@ -136,9 +138,7 @@ async fn read_and_prepare(
         train: prepared.train(Target::Views).len(),
         validation: prepared.validation(Target::Views).len(),
     });
-    for remark in report.sentences().into_iter().chain(prepared.remarks.iter().cloned()) {
-        listener(Event::Remark(remark));
-    }
+    prepared.remarks.iter().cloned().for_each(|remark| listener(Event::Remark(remark)));
     Ok((prepared, data_version))
 }
 
@@ -311,7 +311,7 @@ fn judge(
         export_difference,
         performance_threshold: shared.job.gate,
         verdict,
-        parent_champion: registry.champion(target)?,
+        parent_champion: registry.readable_champion(target)?,
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
         // filled in from what was written
         files: std::collections::BTreeMap::new(),

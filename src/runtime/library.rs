@@ -75,10 +75,12 @@ pub fn candidates(setting: Option<&Path>) -> Vec<(PathBuf, &'static str)> {
 }
 
 /// The first library that works, after a child process has tried it.
-pub async fn find(setting: Option<&Path>) -> Result<Probed, Error> {
+///
+/// `program` is the retraind to run as that child.
+pub async fn find(setting: Option<&Path>, program: &Path) -> Result<Probed, Error> {
     let mut tried = Vec::new();
     for (path, because) in candidates(setting) {
-        match probe(&path).await {
+        match probe(&path, program).await {
             Ok(probed) => return Ok(probed),
             Err(problem) => tried.push(Tried { path, because, problem }),
         }
@@ -87,12 +89,11 @@ pub async fn find(setting: Option<&Path>) -> Result<Probed, Error> {
 }
 
 /// Asks a child process to load the library at `path`. Err: what went wrong, in words.
-async fn probe(path: &Path) -> Result<Probed, String> {
+async fn probe(path: &Path, program: &Path) -> Result<Probed, String> {
     if !path.exists() {
         return Err("no such file".to_owned());
     }
     let path = std::path::absolute(path).map_err(|e| e.to_string())?;
-    let program = std::env::current_exe().map_err(|e| format!("could not find this program to probe with: {e}"))?;
     let child = Command::new(program)
         .arg("probe-onnxruntime")
         .arg(&path)
@@ -110,11 +111,16 @@ async fn probe(path: &Path) -> Result<Probed, String> {
         let said = String::from_utf8_lossy(&output.stderr);
         let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it said nothing");
         return Err(match output.status.code() {
+            Some(_) if said.contains("panicked at") => "it is too old, or no ONNX Runtime at all".to_owned(),
             Some(_) => last.trim_start_matches("error: ").to_owned(),
             None => format!("loading it crashed the probing process ({})", output.status),
         });
     }
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    // a library that ends the process when it is loaded leaves a good exit code and no answer
+    if version.is_empty() || version.lines().count() > 1 {
+        return Err("loading it ended the probing process without an answer".to_owned());
+    }
     Ok(Probed { path, version })
 }
 

@@ -35,6 +35,13 @@ impl Store {
     /// Whether `url` could be an address at all; nothing is opened.
     pub fn check_address(url: &str) -> Result<()> {
         match url.split_once(':').map(|(scheme, _)| scheme) {
+            // A state that is gone when the program ends would forget every run.
+            Some("sqlite")
+                if (url.contains(":memory:") || url.contains("mode=memory"))
+                    || matches!(url, "sqlite:" | "sqlite://") =>
+            {
+                Err(Error::BadUrl { problem: "it names no file".into() })
+            }
             Some("sqlite") => SqliteConnectOptions::from_str(url).map(|_| ()).map_err(|error| bad_url(&error)),
             Some("postgres" | "postgresql") => {
                 PgConnectOptions::from_str(url).map(|_| ()).map_err(|error| bad_url(&error))
