@@ -66,6 +66,7 @@ pub(super) async fn retrain(
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Stopped { target: first });
     }
+    tracing::info!(version = %probed.version, path = %probed.path.display(), "ONNX Runtime loaded");
     let library = Library::load(&probed)?;
     let shared = Arc::new(Shared {
         context: context.clone(),
@@ -129,6 +130,7 @@ async fn read_and_prepare(
     let (series, report) = source.read(|rows| listener(Event::Reading { rows })).await?;
     // millions of rows are hashed and scaled here; the other tasks of this thread move elsewhere meanwhile
     let (data_version, prepared) = tokio::task::block_in_place(|| (series.fingerprint(), recipe.prepare(&series)));
+    tracing::info!(rows = series.len(), videos = series.videos.len(), sha256 = %data_version.sha256, "rows read");
     report.sentences().into_iter().for_each(|sentence| listener(Event::Remark(sentence)));
     let prepared = prepared?;
     listener(Event::Prepared {
@@ -283,6 +285,7 @@ fn judge(
         export::check_parity(&in_memory, &exported).map_err(|source| Error::Parity { target, source })?;
     let scores = evaluate::score(&validation, &exported);
     let verdict = gate::judge(&shared.job.gate, &scores);
+    tracing::info!(%target, export_difference, mae = scores.own.scaled.mae, verdict = verdict.word(), "version judged");
 
     staging.write(file::SCALER, &pretty(&shared.prepared.scalers))?;
     staging.write(file::HISTORY, &pretty(&trained.epochs))?;

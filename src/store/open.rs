@@ -90,6 +90,9 @@ async fn open_sqlite(url: &str) -> Result<Store> {
     let pool = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(3 * BUSY_TIMEOUT)
+        // On a full disk SQLite rolls back by itself and the driver goes on counting the transaction: such a connection
+        // would refuse every later write, also when there is room again.
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .idle_timeout(None)
         .max_lifetime(None);
 
