@@ -213,6 +213,25 @@ mod tests {
         }
 
         #[test]
+        fn windows_never_see_the_future(
+            counts in prop::collection::vec(10u32..1000, 40..90), later in 0.0f64..1.0, other in 10u32..1000
+        ) {
+            // The scalers do see it, as in the reference. So the extremes of counts and growth come first, and stay.
+            let mut counts: Vec<f64> = [1, 1_000_000, 1].into_iter().chain(counts).map(f64::from).collect();
+            let before = prepare(&series(&[counts.clone()])).expect("enough");
+            let row = 3 + ((counts.len() - 3) as f64 * later) as usize;
+            counts[row] = f64::from(other);
+            let after = prepare(&series(&[counts])).expect("enough");
+            for (index, &start) in before.starts.iter().enumerate().filter(|&(_, &start)| start as usize + STEPS <= row) {
+                let window = |prepared: &Prepared| {
+                    let all = crate::recipe::Windows::all(prepared, Target::Likes);
+                    all.batch(index..index + 1)
+                };
+                prop_assert_eq!(window(&before), window(&after), "the window at {} changed with row {}", start, row);
+            }
+        }
+
+        #[test]
         fn scaling_is_undone(counts in prop::collection::vec(0u64..100_000_000_000, 2..50)) {
             let rows: Vec<[f64; 6]> = counts.iter().map(|&c| [c as f64; 6]).collect();
             let scaler = Scaler::fit(rows.iter().copied());

@@ -41,6 +41,14 @@ pub struct Windows<'a> {
     starts: &'a [u32],
 }
 
+#[cfg(test)]
+impl<'a> Windows<'a> {
+    /// Both sides of the split.
+    pub(super) fn all(prepared: &'a Prepared, target: Target) -> Self {
+        Self { prepared, target, starts: &prepared.starts }
+    }
+}
+
 impl Windows<'_> {
     /// How many there are.
     pub fn len(&self) -> usize {
