@@ -1,5 +1,7 @@
-//! The host: its memory and disks, as they are now.
+//! The host: its memory and disks, as they are now, and files on them that are written whole or not at all.
 
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 use sysinfo::{Disks, MemoryRefreshKind, System};
 
@@ -36,4 +38,22 @@ pub fn disk_free(dir: &Path) -> Option<(u64, String)> {
         .filter(|disk| dir.starts_with(disk.mount_point()))
         .max_by_key(|disk| disk.mount_point().as_os_str().len())?;
     Some((disk.available_space(), disk.mount_point().display().to_string()))
+}
+
+/// Replaces a file by one atomic step; after a crash either the old or the new one is there.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".new-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(dir)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|e| e.error)?;
+    flush_dir(dir)
+}
+
+/// Makes names created or renamed in `dir` survive a power cut.
+pub fn flush_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
 }

@@ -4,6 +4,7 @@ use super::exit::Failure;
 use super::output::Output;
 use super::{predict, run};
 use crate::data::{Imported, Source, Target, sample, write_csv};
+use crate::host::replace;
 use crate::job::{self, WEEKLY_RETRAIN};
 use crate::registry::Version;
 use crate::run::{Context, RunReport, predict as forecast, promote};
@@ -82,16 +83,6 @@ async fn promote_rejected(context: &Context, report: &RunReport, output: Output)
     Ok(())
 }
 
-/// Writes a file whole or not at all: half a job file would stop every later demo.
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file =
-        tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644)).tempfile_in(dir)?;
-    std::io::Write::write_all(&mut file, text.as_bytes())?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
-}
-
 /// The settings that lead to the demo's places.
 #[derive(serde::Serialize)]
 struct Places<'a> {
@@ -123,9 +114,9 @@ impl Place {
         fs::create_dir_all(dir.join("jobs")).map_err(failed(dir))?;
         let dir = dir.canonicalize().map_err(failed(dir))?;
         let job = dir.join("jobs").join(format!("{}.toml", WEEKLY_RETRAIN.0));
-        // a job file that somebody has edited is theirs
+        // a job file that somebody has edited is theirs; half a one would stop every later demo
         if !job.exists() {
-            write_whole(&job, WEEKLY_RETRAIN.1).map_err(failed(&job))?;
+            replace(&job, WEEKLY_RETRAIN.1.as_bytes()).map_err(failed(&job))?;
         }
         Ok(Self { csv: dir.join("sample.csv"), config: dir.join("retraind.toml"), dir })
     }

@@ -20,6 +20,7 @@ pub use staging::Staging;
 pub use version::Version;
 
 use crate::data::Target;
+use crate::host;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -194,7 +195,7 @@ impl Registry {
     /// Brings a version into service: one atomic step, flushed before and after.
     pub fn set_champion(&self, target: Target, version: Version) -> Result<(), Error> {
         let path = self.target_dir(target).join(file::CHAMPION);
-        files::replace(&path, format!("{version}\n").as_bytes()).map_err(|source| Error::Write { path, source })
+        host::replace(&path, format!("{version}\n").as_bytes()).map_err(|source| Error::Write { path, source })
     }
 
     /// Starts a new version; waits while another process publishes one of the same target.

@@ -3,6 +3,7 @@
 use super::files::{self, Lock};
 use super::{Error, Metadata, Registry, Version, file};
 use crate::data::Target;
+use crate::host;
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io;
@@ -66,13 +67,13 @@ impl Staging {
         json.push(b'\n');
         self.create(file::METADATA, &json)?;
         let failed = |path: PathBuf| |source| Error::Write { path, source };
-        files::flush_dir(self.dir.path()).map_err(failed(self.dir.path().to_owned()))?;
+        host::flush_dir(self.dir.path()).map_err(failed(self.dir.path().to_owned()))?;
         let place = self.registry.path(self.target, self.version);
         fs::rename(self.dir.path(), &place).map_err(failed(place.clone()))?;
         // it is not temporary any more, nor at that path
         let _ = self.dir.keep();
         let parent = self.registry.target_dir(self.target);
-        files::flush_dir(&parent).map_err(failed(parent))?;
+        host::flush_dir(&parent).map_err(failed(parent))?;
         Ok((metadata, files::sha256(&json)))
     }
 
