@@ -24,6 +24,8 @@ pub struct Settings {
     pub jobs: Jobs,
     /// The versions.
     pub registry: Registry,
+    /// What runs leave while they work.
+    pub runs: Runs,
     /// The library that judges and serves.
     pub onnxruntime: OnnxRuntime,
     /// The server that takes mail.
@@ -94,6 +96,20 @@ pub struct Registry {
 impl Default for Registry {
     fn default() -> Self {
         Self { dir: PathBuf::from("models") }
+    }
+}
+
+/// `[runs]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Runs {
+    /// Directory of the runs' logs and checkpoints: `DIR/RUN/`.
+    pub dir: PathBuf,
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self { dir: PathBuf::from("runs") }
     }
 }
 

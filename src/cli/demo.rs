@@ -90,6 +90,7 @@ struct Places<'a> {
     source: &'a settings::Source,
     jobs: &'a settings::Jobs,
     registry: &'a settings::Registry,
+    runs: &'a settings::Runs,
 }
 
 /// Where the demo puts things.
@@ -129,6 +130,7 @@ impl Place {
         settings.source = settings::Source { url: url("data.db"), ..settings::Source::default() };
         settings.jobs.dir = self.dir.join("jobs");
         settings.registry.dir = self.dir.join("models");
+        settings.runs.dir = self.dir.join("runs");
     }
 
     /// Settings that lead here for later commands; those of an earlier demo, with what was added to them, stay.
@@ -136,8 +138,8 @@ impl Place {
         if self.config.exists() {
             return Ok(());
         }
-        let Settings { state, source, jobs, registry, .. } = settings;
-        let toml = toml_edit::ser::to_string_pretty(&Places { state, source, jobs, registry })
+        let Settings { state, source, jobs, registry, runs, .. } = settings;
+        let toml = toml_edit::ser::to_string_pretty(&Places { state, source, jobs, registry, runs })
             .expect("tables of texts are TOML");
         fs::write(&self.config, format!("{MARK}\n\n{toml}"))
             .map_err(|source| Failure::Write { path: self.config.clone(), source })

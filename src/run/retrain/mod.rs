@@ -1,28 +1,25 @@
 //! Kind `retrain`: read, prepare, then for each target train, export, judge, register, promote.
 
+mod judging;
+mod training;
+
 use super::{Context, Error, promotion};
 use crate::data::{DataVersion, Target};
-use crate::evaluate;
 use crate::event::{Event, Listener};
-use crate::export::{self, Description};
-use crate::gate;
 use crate::host::Memory;
 use crate::job::{Job, Retrain};
-use crate::model;
-use crate::recipe::{FEATURES, Prepared, Recipe, STEPS};
-use crate::registry::{Metadata, Staging, Version, file};
-use crate::runtime::{self, Library, Session};
+use crate::recipe::{Prepared, Recipe};
+use crate::registry::Metadata;
+use crate::runtime::{self, Library};
 use crate::store::{self, Claim, RunTarget, TargetState};
-use crate::train::{self, Trained};
 use crate::watch::Watch;
 use backon::{ExponentialBuilder, Retryable};
-use chrono::Utc;
-use serde_json::json;
+use judging::{Candidate, judge};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
+use training::train_watched;
 
 /// How often clocks and memory are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -185,175 +182,9 @@ async fn register(shared: &Shared, metadata: &Metadata, metadata_sha256: &str) -
     registered
 }
 
-/// Trains in a thread of its own; epochs become rows and events, limits are watched.
-async fn train_watched(shared: &Arc<Shared>, target: Target) -> Result<Trained, Error> {
-    let training = shared.settings.training();
-    let name = target.to_string();
-    let (send, mut epochs) = mpsc::unbounded_channel();
-    let worker = in_thread(shared, target, move |shared| {
-        let (train, validation) = (shared.prepared.train(target), shared.prepared.validation(target));
-        train::train(&train, &validation, &training, &shared.stop, |row| {
-            // nobody listens any more only when the run is ending anyway
-            send.send(*row).unwrap_or_default();
-        })
-        .map_err(|source| Error::Train { target, source })
-    });
-    let recorder = async {
-        let mut watch = Watch::new(shared.job.alerts);
-        let mut tick = tokio::time::interval(TICK);
-        let began = Instant::now();
-        let mut unwritten = Vec::new();
-        let alert = |text| (shared.listener)(Event::Alert { target: Some(target), text });
-        loop {
-            tokio::select! {
-                row = epochs.recv() => {
-                    let Some(row) = row else { break };
-                    unwritten.push(stored(&row));
-                    record(shared, target, &mut unwritten).await?;
-                    watch.epoch(&row).into_iter().for_each(alert);
-                    (shared.listener)(Event::Epoch { target, row, of: training.epochs });
-                }
-                _ = tick.tick() => watch.clock(began.elapsed()).into_iter().for_each(alert),
-            }
-        }
-        // the last chance: from here on a database that is away fails the run
-        let write = || shared.context.store.record_epochs(shared.claim, &name, &unwritten);
-        Ok(write.retry(patiently()).when(store::Error::is_transient).await?)
-    };
-    // both to their ends, whichever fails: the thread cannot be abandoned
-    let recorder = async {
-        let recorded: Result<(), Error> = recorder.await;
-        if recorded.is_err() {
-            shared.stop.store(true, Ordering::Relaxed);
-        }
-        recorded
-    };
-    let (trained, recorded) = tokio::join!(worker, recorder);
-    recorded?;
-    trained
-}
-
-/// Writes epochs down; where the database is away for a moment, they wait for the next one.
-async fn record(shared: &Shared, target: Target, unwritten: &mut Vec<store::Epoch>) -> Result<(), Error> {
-    match shared.context.store.record_epochs(shared.claim, &target.to_string(), unwritten).await {
-        Ok(()) => unwritten.clear(),
-        Err(error) if error.is_transient() => {
-            tracing::warn!(%target, error = %super::chain(&error), "epochs could not be recorded yet");
-        }
-        Err(error) => return Err(error.into()),
-    }
-    Ok(())
-}
-
 /// A minute of trying again, for a database that restarts.
 fn patiently() -> ExponentialBuilder {
     ExponentialBuilder::default().with_min_delay(TICK).with_max_delay(10 * TICK).with_max_times(9)
-}
-
-/// A version before anyone sees it.
-struct Candidate {
-    staging: Staging,
-    metadata: Metadata,
-}
-
-/// Exports, compares, scores through ONNX Runtime and asks the gate. What is judged is the file on the disk.
-fn judge(
-    shared: &Shared,
-    target: Target,
-    trained: &Trained,
-    training_seconds: f64,
-    used: Option<Version>,
-) -> Result<Candidate, Error> {
-    let registry = &shared.context.registry;
-    let validation = shared.prepared.validation(target);
-    let in_memory = train::forecast(&trained.network, &validation);
-    let weights = trained.network.weights();
-    let description = Description {
-        target: target.to_string(),
-        recipe: shared.settings.recipe.to_string(),
-        features: FEATURES.map(str::to_owned).to_vec(),
-        steps: STEPS,
-        training_data_version: shared.data_version.sha256.clone(),
-    };
-    let mut staging = registry.stage(target, used)?;
-    staging.write(file::MODEL, &export::to_onnx(&weights, &description))?;
-
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut session = Session::open(&shared.library, &staging.read(file::MODEL)?, threads)?;
-    let exported = session.forecast(validation.len(), |range| validation.batch(range))?;
-    let export_difference =
-        export::check_parity(&in_memory, &exported).map_err(|source| Error::Parity { target, source })?;
-    let scores = evaluate::score(&validation, &exported);
-    let verdict = gate::judge(&shared.job.gate, &scores);
-    tracing::info!(%target, export_difference, mae = scores.own.scaled.mae, verdict = verdict.word(), "version judged");
-
-    staging.write(file::SCALER, &pretty(&shared.prepared.scalers))?;
-    staging.write(file::HISTORY, &pretty(&trained.epochs))?;
-    staging.write(file::JOB, shared.job.to_toml().as_bytes())?;
-    let metadata = Metadata {
-        target,
-        version: staging.version(),
-        created_at: Utc::now(),
-        run_id: shared.claim.run_id,
-        attempt: shared.claim.attempt,
-        framework: format!("burn {}", model::BURN_VERSION),
-        model_type: "LSTM".to_owned(),
-        recipe: shared.settings.recipe.to_string(),
-        training_data_version: shared.data_version.clone(),
-        feature_version: shared.settings.recipe.feature_version().to_owned(),
-        features: description.features,
-        sequence_length: STEPS,
-        validation_method: shared.settings.recipe.validation_method().to_owned(),
-        seed: shared.settings.seed,
-        n_parameters: weights.config.n_parameters(),
-        parameters: parameters(&shared.settings),
-        epochs: trained.epochs.len(),
-        best_epoch: trained.best_epoch,
-        training_seconds,
-        metrics: scores,
-        export_difference,
-        performance_threshold: shared.job.gate,
-        verdict,
-        parent_champion: registry.readable_champion(target)?,
-        program_version: env!("CARGO_PKG_VERSION").to_owned(),
-        // filled in from what was written
-        files: std::collections::BTreeMap::new(),
-    };
-    Ok(Candidate { staging, metadata })
-}
-
-fn parameters(settings: &Retrain) -> std::collections::BTreeMap<String, serde_json::Value> {
-    [
-        ("hidden", json!(settings.hidden)),
-        ("dense", json!(settings.dense)),
-        ("dropout", json!(settings.dropout)),
-        ("epochs", json!(settings.epochs)),
-        ("patience", json!(settings.patience)),
-        ("batch_size", json!(settings.batch_size)),
-        ("learning_rate", json!(settings.learning_rate)),
-        ("optimizer", json!("adam")),
-        ("loss", json!("mse")),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
-}
-
-fn pretty(value: &impl serde::Serialize) -> Vec<u8> {
-    let mut json = serde_json::to_vec_pretty(value).expect("plain structs with text keys are JSON");
-    json.push(b'\n');
-    json
-}
-
-fn stored(row: &train::Epoch) -> store::Epoch {
-    store::Epoch {
-        attempt: 0, // the claim's counts
-        epoch: row.epoch as i64,
-        loss: row.loss,
-        val_loss: row.val_loss,
-        mae: row.mae,
-        val_mae: row.val_mae,
-        seconds: row.seconds,
-    }
 }
 
 impl Shared {
@@ -376,7 +207,7 @@ impl Shared {
     /// Writes down what a target ended with, beside whatever is known of it.
     async fn record_failure(&self, target: Target, error: &Error) {
         let (state, text) = match error {
-            error if !error.is_cancelled() => (TargetState::Failed, format!("failed to {}", super::chain(error))),
+            error if !error.is_cancelled() => (TargetState::Failed, format!("failed to {}", crate::run::chain(error))),
             _ if self.failed.load(Ordering::Relaxed) => {
                 (TargetState::Cancelled, "stopped because another model of the run failed".to_owned())
             }
@@ -391,7 +222,7 @@ impl Shared {
         };
         if let Err(unwritten) = written.await {
             // the run ends with the first error; that this one is not in the table is worth a line
-            tracing::warn!(%target, error = %super::chain(&unwritten), "the failure could not be recorded");
+            tracing::warn!(%target, error = %crate::run::chain(&unwritten), "the failure could not be recorded");
         }
     }
 }
