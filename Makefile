@@ -11,10 +11,11 @@ PYTHON ?= python3
 RETRAIND := $(CARGO_TARGET_DIR)/release/retraind
 VENV := $(CARGO_TARGET_DIR)/venv
 VENV_PEERS := $(CARGO_TARGET_DIR)/venv-peers
+VENV_DATA := $(CARGO_TARGET_DIR)/venv-data
 REIMPORT := tests/reimport/Cargo.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help build onnxruntime demo test test-tools lint test-reimport bench-peers install clean
+.PHONY: help build onnxruntime demo test test-tools lint test-reimport bench-peers bench-data install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +51,12 @@ test-reimport: onnxruntime ## read an exported model back with Burn's ONNX impor
 bench-peers: build onnxruntime ## compare with the Keras reference training (ARGS="--help" for options)
 	@PYTHON=$(PYTHON) tests/prepare venv $(VENV_PEERS) benches/peers/requirements.txt
 	$(VENV_PEERS)/bin/python benches/peers/compare --retraind $(RETRAIND) $(ARGS)
+
+bench-data: ## compare reading with psql, pandas, connectorx and polars (ARGS="--help" for options)
+	@PYTHON=$(PYTHON) tests/prepare postgresql
+	@PYTHON=$(PYTHON) tests/prepare venv $(VENV_DATA) benches/peers/requirements-data.txt
+	cargo bench --locked --no-run --bench read
+	$(VENV_DATA)/bin/python benches/peers/reading --read "$$(ls -t $(CARGO_TARGET_DIR)/release/deps/read-*[0-9a-f] | head -1)" $(ARGS)
 
 install: ## install what `make build` built (PREFIX=/usr/local, DESTDIR)
 	ops/install --prefix $(PREFIX)

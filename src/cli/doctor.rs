@@ -112,12 +112,12 @@ async fn recorded_counts(settings: &Settings) -> Finding {
             let newest = d.newest.map_or("unknown".to_owned(), time);
             let (rows, videos) = (count(d.rows as f64), d.videos);
             let text = format!("{} {}: {rows} rows of {videos} video(s), newest {newest}", d.backend, d.version);
-            if d.indexed {
+            if d.missing_indexes.is_empty() {
                 (State::Ok, text)
             } else {
-                let name = source.table.rsplit('.').next().unwrap_or(&source.table);
-                let create = format!("CREATE INDEX {name}_video_time ON {} (video_id, \"timestamp\")", source.table);
-                (State::Warning, format!("{text}; without an index `retraind predict` reads the whole table: {create}"))
+                let lacks =
+                    |index: &data::MissingIndex| format!("; without an index {}: {}", index.without, index.create);
+                (State::Warning, d.missing_indexes.iter().map(lacks).fold(text, |text, lack| text + &lack))
             }
         }
         Err(error) => (State::Missing, format!("failed to {}", chain(&error))),

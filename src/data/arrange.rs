@@ -5,24 +5,40 @@
 //! so that every database and every file is treated alike.
 
 use super::{ReadReport, Series, Target, Video, VideoReport, growth_rate};
+use chrono::{DateTime, Utc};
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// Rows as they come.
 #[derive(Default)]
 pub(super) struct Arrivals {
-    /// Ids in order of arrival; rows name videos by their place here.
-    reports: Vec<VideoReport>,
+    /// In order of arrival; rows name videos by their place here.
+    videos: Vec<Arrived>,
     known: HashMap<String, u32>,
     /// The video of the last row: rows of one video tend to come together.
     current: u32,
-    sorted: bool,
+    /// The video of the last row that was added.
+    behind: u32,
+    /// Later rows are passed over.
+    until: i64,
     rows_read: u64,
     without_id: u64,
+    /// Empty as long as videos came one after the other: their rows are told by their numbers then.
     video: Vec<u32>,
     at: Vec<i64>,
     counts: [Vec<f64>; 3],
     growth: [Vec<f64>; 3],
+}
+
+/// What came of one video.
+struct Arrived {
+    report: VideoReport,
+    rows: usize,
+    /// The time of its last row.
+    last: i64,
+    /// Whether each of its rows was later than the one before it.
+    in_order: bool,
 }
 
 /// A count that is no count: which one, and what it is.
@@ -34,7 +50,12 @@ pub(super) struct NotACount {
 
 impl Arrivals {
     pub(super) fn new() -> Self {
-        Self { sorted: true, ..Self::default() }
+        Self::until(None)
+    }
+
+    /// Passes over rows that are later.
+    pub(super) fn until(until: Option<DateTime<Utc>>) -> Self {
+        Self { until: until.map_or(i64::MAX, |at| at.timestamp_micros()), ..Self::default() }
     }
 
     pub(super) fn rows_read(&self) -> u64 {
@@ -46,26 +67,35 @@ impl Arrivals {
     ///
     /// Errors: a count is negative or infinite.
     pub(super) fn push(&mut self, id: &str, at: i64, counts: [f64; 3], growth: [f64; 3]) -> Result<(), NotACount> {
+        if at > self.until {
+            return Ok(());
+        }
         self.rows_read += 1;
         if id.is_empty() {
             self.without_id += 1;
             return Ok(());
         }
-        let video = self.video(id);
+        let current = self.video(id);
         for (target, value) in Target::ALL.into_iter().zip(counts) {
             if value < 0.0 || value.is_infinite() {
                 return Err(NotACount { target, value });
             }
         }
+        let video = &mut self.videos[current as usize];
         if counts.iter().any(|count| count.is_nan()) {
-            self.reports[video as usize].null_counts += 1;
+            video.report.null_counts += 1;
             return Ok(());
         }
-        if let (Some(&last), Some(&before)) = (self.video.last(), self.at.last()) {
-            let (last, this) = (last as usize, video as usize);
-            self.sorted &= if last == this { before < at } else { self.reports[last].id < self.reports[this].id };
+        video.in_order &= video.rows == 0 || video.last < at;
+        video.last = at;
+        video.rows += 1;
+        if !self.video.is_empty() {
+            self.video.push(current);
+        } else if current < self.behind {
+            // Back to a video that others came after: from here on every row says whose it is.
+            self.name_rows(current);
         }
-        self.video.push(video);
+        self.behind = current;
         self.at.push(at);
         for (column, count) in self.counts.iter_mut().zip(counts) {
             // Turns -0 into 0, which is the same count in other bytes.
@@ -78,90 +108,135 @@ impl Arrivals {
     }
 
     fn video(&mut self, id: &str) -> u32 {
-        if self.reports.get(self.current as usize).is_some_and(|report| report.id == id) {
+        if self.videos.get(self.current as usize).is_some_and(|video| video.report.id == id) {
             return self.current;
         }
         self.current = self.known.get(id).copied().unwrap_or_else(|| {
-            let video = self.reports.len() as u32;
+            let video = self.videos.len() as u32;
             self.known.insert(id.to_owned(), video);
-            self.reports.push(VideoReport { id: id.to_owned(), ..VideoReport::default() });
+            let report = VideoReport { id: id.to_owned(), ..VideoReport::default() };
+            self.videos.push(Arrived { report, rows: 0, last: i64::MIN, in_order: true });
             video
         });
         self.current
     }
 
-    /// Sorts the rows, leaves out those that repeat a time, and computes the growth rates that are missing.
-    pub(super) fn finish(mut self) -> (Series, ReadReport) {
-        if !self.sorted {
-            self.sort();
+    /// Notes for each row so far whose it is, and that one of `last` follows.
+    fn name_rows(&mut self, last: u32) {
+        for (place, video) in self.videos.iter().enumerate() {
+            let rows = video.rows - usize::from(place as u32 == last);
+            self.video.extend(std::iter::repeat_n(place as u32, rows));
         }
-        let mut series = Series { videos: self.ranges(), at: self.at, counts: self.counts, growth: self.growth };
-        let mut videos = self.reports;
-        videos.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        for Video { id, rows } in &series.videos {
-            let computed = fill_growth(&series.counts, &mut series.growth, rows.clone());
-            if let Ok(place) = videos.binary_search_by(|report| report.id.cmp(id)) {
-                videos[place].growth_computed = computed;
-            }
-        }
-        videos.retain(|report| report.null_counts + report.duplicates + report.conflicts + report.growth_computed > 0);
-        (series, ReadReport { rows_read: self.rows_read, without_id: self.without_id, videos })
+        self.video.push(last);
     }
 
-    /// Brings the rows in order and keeps one of those with the same time.
-    fn sort(&mut self) {
-        let mut by_id: Vec<usize> = (0..self.reports.len()).collect();
-        by_id.sort_unstable_by(|&a, &b| self.reports[a].id.cmp(&self.reports[b].id));
-        let mut rank = vec![0u32; by_id.len()];
-        for (place, &video) in by_id.iter().enumerate() {
-            rank[video] = place as u32;
+    /// Sorts the rows, leaves out those that repeat a time, and computes the growth rates that are missing.
+    pub(super) fn finish(mut self) -> (Series, ReadReport) {
+        let mut by_id: Vec<u32> = (0..self.videos.len() as u32).collect();
+        by_id.sort_unstable_by(|&a, &b| self.videos[a as usize].report.id.cmp(&self.videos[b as usize].report.id));
+        if !self.video.is_empty() || !by_id.is_sorted() {
+            self.group(&by_id);
         }
-        // Keys in one array: sorting row numbers alone would jump through the columns at each comparison.
-        let mut order: Vec<(u32, i64, u32)> =
-            (0..self.at.len()).map(|row| (rank[self.video[row] as usize], self.at[row], row as u32)).collect();
+        self.sort_within(&by_id);
+        let mut series = Series { videos: Vec::new(), at: self.at, counts: self.counts, growth: self.growth };
+        let mut reports = Vec::new();
+        let mut videos: Vec<Option<Arrived>> = self.videos.into_iter().map(Some).collect();
+        for video in by_id.into_iter().filter_map(|video| videos[video as usize].take()) {
+            let (mut report, start) = (video.report, series.videos.last().map_or(0, |last| last.rows.end));
+            if video.rows > 0 {
+                let rows = start..start + video.rows;
+                report.growth_computed = fill_growth(&series.counts, &mut series.growth, rows.clone());
+                series.videos.push(Video { id: report.id.clone(), rows });
+            }
+            if report.null_counts + report.duplicates + report.conflicts + report.growth_computed > 0 {
+                reports.push(report);
+            }
+        }
+        (series, ReadReport { rows_read: self.rows_read, without_id: self.without_id, videos: reports })
+    }
+
+    /// Brings each video's rows together, in the order of `by_id`; among themselves they stay as they came.
+    ///
+    /// One column after the other, so that no more than one is there twice.
+    fn group(&mut self, by_id: &[u32]) {
+        if self.video.is_empty() {
+            let rows = self.videos.iter().enumerate();
+            self.video = rows.flat_map(|(place, video)| std::iter::repeat_n(place as u32, video.rows)).collect();
+        }
+        let (mut next, mut start) = (vec![0u32; self.videos.len()], 0);
+        for &video in by_id {
+            next[video as usize] = start;
+            start += self.videos[video as usize].rows as u32;
+        }
+        let mut places = std::mem::take(&mut self.video);
+        for place in &mut places {
+            let next = &mut next[*place as usize];
+            *place = *next;
+            *next += 1;
+        }
+        scatter(&mut self.at, &places);
+        for column in self.counts.iter_mut().chain(&mut self.growth) {
+            scatter(column, &places);
+        }
+    }
+
+    /// Sorts the rows of each video whose rows are not in order, and keeps one of those with the same time.
+    fn sort_within(&mut self, by_id: &[u32]) {
+        if self.videos.iter().all(|video| video.in_order) {
+            return;
+        }
+        let (mut from, mut to) = (0, 0);
+        for &video in by_id {
+            let rows = from..from + self.videos[video as usize].rows;
+            from = rows.end;
+            let kept: Vec<u32> = if self.videos[video as usize].in_order {
+                rows.map(|row| row as u32).collect()
+            } else {
+                self.in_order(video, rows)
+            };
+            self.videos[video as usize].rows = kept.len();
+            move_rows(&mut self.at, to, &kept);
+            for column in self.counts.iter_mut().chain(&mut self.growth) {
+                move_rows(column, to, &kept);
+            }
+            to += kept.len();
+        }
+        self.at.truncate(to);
+        self.counts.iter_mut().chain(&mut self.growth).for_each(|column| column.truncate(to));
+    }
+
+    /// The rows of a video by time, one a time.
+    fn in_order(&mut self, video: u32, rows: Range<usize>) -> Vec<u32> {
+        // Times in the keys: sorting row numbers alone would jump through the column at each comparison.
+        let mut order: Vec<(i64, u32)> = rows.map(|row| (self.at[row], row as u32)).collect();
         order.sort_unstable();
-        let mut kept: Vec<u32> = Vec::with_capacity(order.len());
-        for same_time in order.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+        let mut kept = Vec::with_capacity(order.len());
+        for same_time in order.chunk_by(|a, b| a.0 == b.0) {
             kept.push(match same_time {
-                [(_, _, row)] => *row,
-                rows => self.best_of(rows),
+                [(_, row)] => *row,
+                rows => self.best_of(video, rows),
             });
         }
-        gather(&mut self.video, &kept);
-        gather(&mut self.at, &kept);
-        for column in self.counts.iter_mut().chain(&mut self.growth) {
-            gather(column, &kept);
-        }
+        kept
     }
 
     /// Of rows with the same video and time the one with the highest counts, whatever the order they came in. The rest
     /// are noted.
-    fn best_of(&mut self, rows: &[(u32, i64, u32)]) -> u32 {
+    fn best_of(&mut self, video: u32, rows: &[(i64, u32)]) -> u32 {
         // Of equal counts the lowest rates win, and so any rate over a missing one, which is NaN.
         let order = |&a: &u32, &b: &u32| compare(&self.counts, a, b).then_with(|| compare(&self.growth, b, a));
-        let best = rows.iter().map(|key| key.2).max_by(order).unwrap_or(0);
-        for &(_, _, row) in rows.iter().filter(|key| key.2 != best) {
+        let best = rows.iter().map(|key| key.1).max_by(order).unwrap_or(0);
+        let report = &mut self.videos[video as usize].report;
+        for &(_, row) in rows.iter().filter(|key| key.1 != best) {
             let same = compare(&self.counts, row, best) == Ordering::Equal;
-            let report = &mut self.reports[self.video[row as usize] as usize];
             *if same { &mut report.duplicates } else { &mut report.conflicts } += 1;
         }
         best
     }
-
-    fn ranges(&mut self) -> Vec<Video> {
-        let mut videos = Vec::new();
-        let mut start = 0;
-        for rows in self.video.chunk_by(|a, b| a == b) {
-            let id = self.reports[rows[0] as usize].id.clone();
-            videos.push(Video { id, rows: start..start + rows.len() });
-            start += rows.len();
-        }
-        videos
-    }
 }
 
 /// Computes the growth rates that are not finite, from the counts of the rows before. Returns how many.
-fn fill_growth(counts: &[Vec<f64>; 3], growth: &mut [Vec<f64>; 3], rows: std::ops::Range<usize>) -> u64 {
+fn fill_growth(counts: &[Vec<f64>; 3], growth: &mut [Vec<f64>; 3], rows: Range<usize>) -> u64 {
     let mut computed = 0;
     for (counts, growth) in counts.iter().zip(growth) {
         for row in rows.clone() {
@@ -179,8 +254,22 @@ fn compare(columns: &[Vec<f64>; 3], a: u32, b: u32) -> Ordering {
     columns.iter().map(|column| column[a as usize].total_cmp(&column[b as usize])).fold(Ordering::Equal, Ordering::then)
 }
 
-fn gather<T: Copy>(column: &mut Vec<T>, rows: &[u32]) {
-    *column = rows.iter().map(|&row| column[row as usize]).collect();
+/// Puts every row in its place.
+fn scatter<T: Copy + Default>(column: &mut Vec<T>, places: &[u32]) {
+    let mut placed = vec![T::default(); column.len()];
+    for (&value, &place) in column.iter().zip(places) {
+        placed[place as usize] = value;
+    }
+    *column = placed;
+}
+
+/// Moves rows of one video to `to` and on, not further back than any of them lies.
+fn move_rows<T: Copy>(column: &mut [T], to: usize, rows: &[u32]) {
+    if let (Some(&first), true) = (rows.first(), rows.is_sorted_by(|a, b| a + 1 == *b)) {
+        return column.copy_within(first as usize..first as usize + rows.len(), to);
+    }
+    let moved: Vec<T> = rows.iter().map(|&row| column[row as usize]).collect();
+    column[to..to + moved.len()].copy_from_slice(&moved);
 }
 
 #[cfg(test)]

@@ -146,9 +146,19 @@ impl Columns {
         let place = |column: &str| {
             // The platform's own API writes viewCount.
             let same = |name: &String| name.replace('_', "").eq_ignore_ascii_case(&column.replace('_', ""));
-            let missing =
-                || Error::HeaderMissing { file: path.to_owned(), column: column.to_owned(), found: names.clone() };
-            names.iter().position(same).ok_or_else(missing)
+            let mut places = (0..names.len()).filter(|&place| same(&names[place]));
+            match (places.next(), places.next()) {
+                (Some(place), None) => Ok(place),
+                // Which of them holds the counts is not for us to guess.
+                (Some(one), Some(other)) => Err(Error::HeaderTwice {
+                    file: path.to_owned(),
+                    column: column.to_owned(),
+                    found: [names[one].clone(), names[other].clone()],
+                }),
+                (None, _) => {
+                    Err(Error::HeaderMissing { file: path.to_owned(), column: column.to_owned(), found: names.clone() })
+                }
+            }
         };
         let [views, likes, comments] = COUNT_COLUMNS;
         Ok(Self {
@@ -329,6 +339,10 @@ mod tests {
             "0.csv:1: the first line names no column `timestamp` (there: timestamp;video_id)",
         );
         check("timestamp,views\n", "0.csv:1: the first line names no column `video_id` (there: timestamp, views)");
+        check(
+            "timestamp,video_id,view_count,like_count,comment_count,viewCount\n",
+            "0.csv:1: the first line names two columns for `view_count` (view_count, viewCount); leave one of them out",
+        );
         let missing = read_csv(&["no/such.csv".into()], true, |_, _| {}).expect_err("no file");
         assert_eq!(missing.to_string(), "read no/such.csv");
         assert!(matches!(missing, Error::Io { .. }));

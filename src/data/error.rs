@@ -155,6 +155,19 @@ pub enum Error {
         /// Columns it has.
         found: Vec<String>,
     },
+    /// The first line of a CSV file names two columns for the same thing.
+    #[error(
+        "import {}:1: the first line names two columns for `{column}` ({}); leave one of them out",
+        file.display(), found.join(", ")
+    )]
+    HeaderTwice {
+        /// The file.
+        file: PathBuf,
+        /// What they are for.
+        column: String,
+        /// Their names.
+        found: [String; 2],
+    },
     /// A file could not be read or written.
     #[error("{doing} {}", path.display())]
     Io {

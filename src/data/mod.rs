@@ -20,12 +20,10 @@ pub use error::Error;
 pub use report::{ReadReport, VideoReport};
 pub use sample::{SAMPLE_ROWS, sample};
 pub use series::{DataVersion, Series, Video, growth_rate};
-pub use source::{Description, Imported, Source, redacted};
+pub use source::{Description, Imported, MissingIndex, Source, redacted};
 pub use target::Target;
 
 /// The counts' column names, in the order of [`Target::ALL`].
 const COUNT_COLUMNS: [&str; 3] = ["view_count", "like_count", "comment_count"];
-/// The growth rates' column names, in the same order.
-const GROWTH_COLUMNS: [&str; 3] = ["views_growth_rate", "likes_growth_rate", "comments_growth_rate"];
 /// Largest count that a 64-bit float still tells from its neighbours, and so the largest that is taken in.
 const COUNT_MAX: u64 = 1 << 53;

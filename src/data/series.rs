@@ -105,6 +105,19 @@ impl Series {
         }
     }
 
+    /// Leaves the first `rows` rows and gives the memory of the others back: for those who turn the columns into others,
+    /// from the back, without room for both.
+    ///
+    /// Videos keep their ranges, since those say what the rows were.
+    pub fn shrink(&mut self, rows: usize) {
+        self.at.truncate(rows);
+        self.at.shrink_to_fit();
+        for column in self.counts.iter_mut().chain(&mut self.growth) {
+            column.truncate(rows);
+            column.shrink_to_fit();
+        }
+    }
+
     /// The newest `n` rows of each video whose id is wanted.
     pub(super) fn newest(&self, n: usize, wanted: impl Fn(&String) -> bool) -> Self {
         let mut newest = Self::default();
@@ -132,11 +145,13 @@ impl Series {
 
 /// Gives the hash a column in pieces: one call a value would cost more than the hashing.
 fn hash_column<T: Copy>(hash: &mut Sha256, column: &[T], bytes: impl Fn(T) -> [u8; 8]) {
-    let mut piece = Vec::with_capacity(8 * 1024);
-    for values in column.chunks(1024) {
-        piece.clear();
-        piece.extend(values.iter().flat_map(|&value| bytes(value)));
-        hash.update(&piece);
+    const PIECE: usize = 1024;
+    let mut piece = [0; 8 * PIECE];
+    for values in column.chunks(PIECE) {
+        for (place, &value) in piece.chunks_exact_mut(8).zip(values) {
+            place.copy_from_slice(&bytes(value));
+        }
+        hash.update(&piece[..8 * values.len()]);
     }
 }
 

@@ -23,9 +23,32 @@ pub(super) struct Tuple<'a> {
 #[error("the server sent something else than the rows asked for: {0}")]
 pub(super) struct Malformed(&'static str);
 
+/// How a number is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Number {
+    Int2,
+    Int4,
+    Int8,
+    Float4,
+    Float8,
+}
+
+impl Number {
+    /// As a 64-bit float, rounded like the server does. `None`: a number of another size.
+    fn decode(self, bytes: &[u8]) -> Option<f64> {
+        Some(match self {
+            Self::Int2 => i16::from_be_bytes(bytes.try_into().ok()?).into(),
+            Self::Int4 => i32::from_be_bytes(bytes.try_into().ok()?).into(),
+            Self::Int8 => i64::from_be_bytes(bytes.try_into().ok()?) as f64,
+            Self::Float4 => f32::from_be_bytes(bytes.try_into().ok()?).into(),
+            Self::Float8 => f64::from_be_bytes(bytes.try_into().ok()?),
+        })
+    }
+}
+
 /// Takes a stream apart that comes in pieces of any size.
-#[derive(Default)]
 pub(super) struct Decoder {
+    numbers: [Number; 6],
     /// What the pieces so far left over; small, since a tuple is.
     rest: Vec<u8>,
     started: bool,
@@ -33,6 +56,11 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
+    /// For rows whose counts and growth rates are sent like this.
+    pub(super) fn new(numbers: [Number; 6]) -> Self {
+        Self { numbers, rest: Vec::new(), started: false, ended: false }
+    }
+
     /// Hands on every tuple that is complete now.
     pub(super) fn take<E: From<Malformed>>(
         &mut self,
@@ -74,7 +102,7 @@ impl Decoder {
         }
         loop {
             let before = cursor.0;
-            match cursor.tuple(&mut self.ended)? {
+            match cursor.tuple(self.numbers, &mut self.ended)? {
                 Some(tuple) => row(tuple)?,
                 None if self.ended => return Ok(bytes.len()),
                 None => return Ok(bytes.len() - before.len()),
@@ -97,7 +125,7 @@ impl<'a> Cursor<'a> {
         self.bytes(N)?.try_into().ok()
     }
 
-    fn tuple(&mut self, ended: &mut bool) -> Result<Option<Tuple<'a>>, Malformed> {
+    fn tuple(&mut self, numbers: [Number; 6], ended: &mut bool) -> Result<Option<Tuple<'a>>, Malformed> {
         let Some(columns) = self.array() else { return Ok(None) };
         if columns == TRAILER {
             *ended = true;
@@ -107,7 +135,7 @@ impl<'a> Cursor<'a> {
             return Err(Malformed("a row with another number of columns"));
         }
         let Some(fields) = self.fields() else { return Ok(None) };
-        let [at, video, numbers @ ..] = fields;
+        let [at, video, values @ ..] = fields;
         let at = match at.map(|bytes| bytes.try_into().map(i64::from_be_bytes)) {
             None => Err("NULL"),
             Some(Ok(i64::MAX)) => Err("infinity"),
@@ -116,14 +144,13 @@ impl<'a> Cursor<'a> {
             Some(Err(_)) => return Err(Malformed("a time of another size")),
         };
         let video = std::str::from_utf8(video.unwrap_or_default()).map_err(|_| Malformed("an id that is no UTF-8"))?;
-        let mut values = [f64::NAN; 6];
-        for (value, field) in values.iter_mut().zip(numbers) {
-            if let Some(field) = field {
-                let bytes = field.try_into().map_err(|_| Malformed("a number of another size"))?;
-                *value = f64::from_be_bytes(bytes);
+        let mut decoded = [f64::NAN; 6];
+        for ((into, number), value) in decoded.iter_mut().zip(numbers).zip(values) {
+            if let Some(bytes) = value {
+                *into = number.decode(bytes).ok_or(Malformed("a number of another size"))?;
             }
         }
-        let [a, b, c, d, e, f] = values;
+        let [a, b, c, d, e, f] = decoded;
         Ok(Some(Tuple { video, at, counts: [a, b, c], growth: [d, e, f] }))
     }
 
@@ -176,8 +203,10 @@ mod tests {
 
     type Row = (String, Result<i64, &'static str>, [u64; 3], [u64; 3]);
 
-    fn decode(pieces: &[&[u8]]) -> Result<Vec<Row>, Malformed> {
-        let (mut decoder, mut rows) = (Decoder::default(), Vec::new());
+    const FLOATS: [Number; 6] = [Number::Float8; 6];
+
+    fn decode(numbers: [Number; 6], pieces: &[&[u8]]) -> Result<Vec<Row>, Malformed> {
+        let (mut decoder, mut rows) = (Decoder::new(numbers), Vec::new());
         for piece in pieces {
             decoder.take(piece, |tuple| {
                 let bits = |values: [f64; 3]| values.map(f64::to_bits);
@@ -189,7 +218,7 @@ mod tests {
         Ok(rows)
     }
 
-    /// One row with floating-point counts, as the server is asked to send them.
+    /// One row.
     fn tuple(bytes: &mut Vec<u8>, fields: [Option<&[u8]>; 8]) {
         bytes.extend(8_i16.to_be_bytes());
         for field in fields {
@@ -209,7 +238,7 @@ mod tests {
             tuple(&mut bytes, [at, Some(b"v"), Some(&one), None, Some(&one), None, Some(&one), None]);
         }
         end(&mut bytes);
-        let rows = decode(&[&bytes]).expect("well formed");
+        let rows = decode(FLOATS, &[&bytes]).expect("well formed");
         let times: Vec<_> = rows.iter().map(|row| row.1).collect();
         assert_eq!(times, [Ok(0), Err("infinity"), Err("-infinity"), Err("NULL")]);
         let (one, null) = (1.0_f64.to_bits(), f64::NAN.to_bits());
@@ -217,9 +246,35 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_every_size() {
+        let numbers = [Number::Int2, Number::Int4, Number::Int8, Number::Float4, Number::Float8, Number::Int8];
+        let mut bytes = HEADER.to_vec();
+        let field = |bytes: &'static [u8]| Some(bytes);
+        tuple(
+            &mut bytes,
+            [
+                field(&[0; 8]),
+                field(b"v"),
+                field(&[1, 2]),
+                field(&[0, 0, 1, 2]),
+                field(&[0, 0, 0, 1, 0, 0, 0, 0]),
+                field(&[0x3f, 0, 0, 0]),
+                field(&[0xbf, 0xe0, 0, 0, 0, 0, 0, 0]),
+                field(&[0xff; 8]),
+            ],
+        );
+        end(&mut bytes);
+        let row = decode(numbers, &[&bytes]).expect("well formed").remove(0);
+        assert_eq!(row.2.map(f64::from_bits), [258.0, 258.0, 4_294_967_296.0]);
+        assert_eq!(row.3.map(f64::from_bits), [0.5, -0.5, -1.0]);
+        let error = decode([Number::Int4; 6], &[&bytes]).expect_err("two bytes").to_string();
+        assert!(error.ends_with("a number of another size"), "{error}");
+    }
+
+    #[test]
     fn other_streams_are_refused() {
         let check = |bytes: &[u8], expected: &str| {
-            let error = decode(&[bytes]).expect_err(expected).to_string();
+            let error = decode(FLOATS, &[bytes]).expect_err(expected).to_string();
             assert!(error.ends_with(expected), "{error}");
         };
         check(b"", "it stopped half way");
@@ -247,10 +302,14 @@ mod tests {
             cuts.extend([0, bytes.len()]);
             cuts.sort_unstable();
             let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
-            // Counts are sent as integers and asked for as floats.
-            let expected: Vec<Row> =
-                rows.iter().map(|(video, at, count, rate)| (video.clone(), Ok(*at), [*count; 3], [rate.to_bits(); 3])).collect();
-            prop_assert_eq!(decode(&pieces).expect("well formed"), expected);
+            let expected: Vec<Row> = rows
+                .iter()
+                .map(|(video, at, count, rate)| {
+                    (video.clone(), Ok(*at), [(*count as f64).to_bits(); 3], [rate.to_bits(); 3])
+                })
+                .collect();
+            let (int, float) = (Number::Int8, Number::Float8);
+            prop_assert_eq!(decode([int, int, int, float, float, float], &pieces).expect("well formed"), expected);
         }
     }
 }

@@ -56,8 +56,17 @@ pub struct Description {
     pub videos: u64,
     /// The newest row's time.
     pub newest: Option<DateTime<Utc>>,
-    /// Whether an index starts with (`video_id`, `timestamp`); without one, every read sorts or scans the whole table.
-    pub indexed: bool,
+    /// Indexes that the table should have and has not.
+    pub missing_indexes: Vec<MissingIndex>,
+}
+
+/// An index that a table lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MissingIndex {
+    /// What takes long without it, as a clause.
+    pub without: &'static str,
+    /// The statement that makes it.
+    pub create: String,
 }
 
 /// What an import did. Unit: rows.
@@ -97,11 +106,22 @@ impl Source {
     /// Reads all rows. `progress` is told the number of rows so far.
     ///
     /// In PostgreSQL the rows are those of one instant, whatever is being written meanwhile.
-    pub async fn read(&self, mut progress: impl FnMut(u64)) -> Result<(Series, ReadReport), Error> {
-        let arrivals = match &self.backend {
-            Backend::Sqlite(sqlite) => self.place.within(sqlite.read(&self.place, &mut progress)).await?,
-            Backend::Postgres(postgres) => self.place.within(postgres.read(&self.place, &mut progress)).await?,
-        };
+    pub async fn read(&self, progress: impl FnMut(u64)) -> Result<(Series, ReadReport), Error> {
+        self.read_until(None, progress).await
+    }
+
+    /// Reads the rows that are not later than `until`: those that an earlier read gave, unless the table was changed in
+    /// another way than by new rows.
+    pub async fn read_until(
+        &self,
+        until: Option<DateTime<Utc>>,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(Series, ReadReport), Error> {
+        let (place, mut arrivals) = (&self.place, Arrivals::until(until));
+        match &self.backend {
+            Backend::Sqlite(sqlite) => place.within(sqlite.read(place, &mut arrivals, &mut progress)).await?,
+            Backend::Postgres(postgres) => place.within(postgres.read(place, &mut arrivals, &mut progress)).await?,
+        }
         progress(arrivals.rows_read());
         Ok(arrivals.finish())
     }
@@ -121,6 +141,27 @@ impl Source {
         let wanted = |id: &String| videos.is_empty() || videos.contains(id);
         report.videos.retain(|video| wanted(&video.id));
         Ok((series.newest(rows_per_video, wanted), report))
+    }
+
+    /// How many rows have a later time than `watermark`, or are there at all where it is none. Counting stops at
+    /// `at_most`, so that the answer costs no more for a table of years.
+    ///
+    /// An index on the times answers, or else one on videos and times; [`Description::missing_indexes`] names what lacks.
+    /// Rows that came late, with times before the watermark, are not among them.
+    pub async fn count_since(&self, watermark: Option<DateTime<Utc>>, at_most: u64) -> Result<u64, Error> {
+        let (place, since) = (&self.place, watermark.map(|at| at.timestamp_micros()));
+        match &self.backend {
+            Backend::Sqlite(sqlite) => place.within(sqlite.count_since(place, since, at_most)).await,
+            Backend::Postgres(postgres) => place.within(postgres.count_since(place, since, at_most)).await,
+        }
+    }
+
+    /// The newest row's time; none where there is no row. Answered by the same indexes as [`Source::count_since`].
+    pub async fn newest(&self) -> Result<Option<DateTime<Utc>>, Error> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => self.place.within(sqlite.newest(&self.place)).await,
+            Backend::Postgres(postgres) => self.place.within(postgres.newest(&self.place)).await,
+        }
     }
 
     /// Says what is there.

@@ -2,23 +2,27 @@
 
 use super::super::table::COLUMNS;
 use super::super::{Arrivals, Place, copy};
-use super::{execute, is_indexed, receive, select};
+use super::{Columns, Indexes, execute, receive};
 use crate::data::{COUNT_COLUMNS, Error, Series};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
-use std::collections::HashMap;
 
 /// Bytes that are sent at once.
 const PIECE: usize = 1 << 16;
 
 /// The rows of the videos to import that matter to a merge.
-pub(super) async fn existing(connection: &mut PgConnection, place: &Place, series: &Series) -> Result<Series, Error> {
+pub(super) async fn existing(
+    connection: &mut PgConnection,
+    place: &Place,
+    columns: &Columns,
+    series: &Series,
+) -> Result<Series, Error> {
     let table = place.table.quoted();
     let unwritten = |error| place.unwritten(error);
     let since = "CREATE TEMP TABLE retraind_since (video_id text, since timestamptz) ON COMMIT DROP";
     execute(connection, since.to_owned()).await.map_err(unwritten)?;
     // Without an index each video's earlier rows would cost a scan; one scan of all is better.
-    let earliest = if is_indexed(connection, place).await? {
+    let earliest = if Indexes::of(connection, place).await?.video_time {
         let complete = COUNT_COLUMNS.map(|column| format!("{column} IS NOT NULL")).join(" AND ");
         format!(
             "coalesce((SELECT max(timestamp)::timestamptz FROM {table}
@@ -37,9 +41,9 @@ pub(super) async fn existing(connection: &mut PgConnection, place: &Place, serie
     let mut arrivals = Arrivals::new();
     let rows = format!(
         "{} FROM retraind_since JOIN {table} AS old ON old.video_id = retraind_since.video_id AND old.timestamp >= since",
-        select("old")
+        columns.select("old")
     );
-    receive(connection, place, &rows, &mut arrivals, &mut |_| {}).await?;
+    receive(connection, place, (&rows, columns.numbers()), &mut arrivals, &mut |_| {}).await?;
     Ok(arrivals.finish().0)
 }
 
@@ -47,7 +51,7 @@ pub(super) async fn existing(connection: &mut PgConnection, place: &Place, serie
 pub(super) async fn stage(
     connection: &mut PgConnection,
     table: &str,
-    types: &HashMap<String, String>,
+    columns: &Columns,
     series: &Series,
     progress: &mut impl FnMut(u64, u64),
 ) -> Result<(), sqlx::Error> {
@@ -56,7 +60,7 @@ pub(super) async fn stage(
     execute(connection, create).await?;
     send(connection, "retraind_incoming", series, progress).await?;
     // Cast to the table's own types, so that its indexes serve and a value that does not fit is an error.
-    let new = |column: &str| match types.get(column) {
+    let new = |column: &str| match columns.sql_type(column) {
         Some(of) => format!("new.{column}::{of}"),
         None => format!("new.{column}"),
     };

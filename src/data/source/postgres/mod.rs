@@ -1,19 +1,23 @@
 //! The table in PostgreSQL: the user's own, so reading changes nothing there, and columns may be of any fitting type.
 //!
-//! Rows come by binary COPY, cast by the server to the types that [`Decoder`] knows: three times as fast as rows of the
-//! ordinary protocol, and straight into the columns. They come in any order, see [`Arrivals`].
+//! Rows come by binary COPY: three times as fast as rows of the ordinary protocol, and straight into the columns. They
+//! come in any order: sorting them in [`Arrivals`] costs a tenth of what it costs the server, which would write ten
+//! million rows to a file for it.
 
+mod columns;
 mod import;
+mod indexes;
 
-use super::copy::{Decoder, Malformed};
+use super::copy::{Decoder, Malformed, Number};
 use super::{Arrivals, Description, Imported, Place, tell};
 use crate::data::merge::merge;
-use crate::data::{COUNT_COLUMNS, Error, GROWTH_COLUMNS, Series};
+use crate::data::{COUNT_COLUMNS, Error, Series};
+use columns::Columns;
 use futures_util::TryStreamExt;
 use import::{contents, existing, send, stage};
+use indexes::{Indexes, each_video};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// A PostgreSQL server and how to log in.
@@ -32,45 +36,44 @@ impl Postgres {
 
     pub(super) async fn check(&self, place: &Place) -> Result<(), Error> {
         let mut connection = self.snapshot(place).await?;
-        columns(&mut connection, place).await?;
+        Columns::of(&mut connection, place).await?;
         close(connection).await;
         Ok(())
     }
 
-    pub(super) async fn read(&self, place: &Place, progress: &mut impl FnMut(u64)) -> Result<Arrivals, Error> {
+    pub(super) async fn read(
+        &self,
+        place: &Place,
+        arrivals: &mut Arrivals,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<(), Error> {
         let mut connection = self.snapshot(place).await?;
-        columns(&mut connection, place).await?;
-        let mut arrivals = Arrivals::new();
-        let rows = format!("{} FROM {} AS one", select("one"), place.table.quoted());
-        receive(&mut connection, place, &rows, &mut arrivals, progress).await?;
+        let columns = Columns::of(&mut connection, place).await?;
+        let rows = format!("{} FROM {} AS one", columns.select("one"), place.table.quoted());
+        receive(&mut connection, place, (&rows, columns.numbers()), arrivals, progress).await?;
         close(connection).await;
-        Ok(arrivals)
+        Ok(())
     }
 
     pub(super) async fn tail(&self, place: &Place, rows: usize, videos: &[String]) -> Result<Arrivals, Error> {
         let mut connection = self.snapshot(place).await?;
-        columns(&mut connection, place).await?;
+        let columns = Columns::of(&mut connection, place).await?;
         let table = place.table.quoted();
         let complete = COUNT_COLUMNS.map(|column| format!("{column} IS NOT NULL")).join(" AND ");
         let wanted = match videos {
             [] => "true".to_owned(),
             some => format!("video_id::text IN ({})", literals(some)),
         };
-        let newest = if is_indexed(&mut connection, place).await? {
+        let newest = if Indexes::of(&mut connection, place).await?.video_time {
             // A step through the index finds the next video, and a few more its newest rows.
             format!(
-                "WITH RECURSIVE video AS (
-                    (SELECT video_id FROM {table} ORDER BY video_id LIMIT 1)
-                    UNION ALL
-                    SELECT (SELECT next.video_id FROM {table} AS next WHERE next.video_id > video.video_id
-                            ORDER BY next.video_id LIMIT 1)
-                    FROM video WHERE video.video_id IS NOT NULL
-                )
+                "{}
                 {} FROM (SELECT video_id FROM video WHERE {wanted}) AS video CROSS JOIN LATERAL (
                     SELECT * FROM {table} AS one WHERE one.video_id = video.video_id AND {complete}
                     ORDER BY one.timestamp DESC LIMIT {rows}
                 ) AS newest",
-                select("newest"),
+                each_video(&table),
+                columns.select("newest"),
             )
         } else {
             format!(
@@ -78,18 +81,18 @@ impl Postgres {
                     SELECT *, row_number() OVER (PARTITION BY video_id ORDER BY timestamp DESC) AS retraind_place
                     FROM {table} WHERE {complete} AND {wanted}
                 ) AS newest WHERE retraind_place <= {rows}",
-                select("newest"),
+                columns.select("newest"),
             )
         };
         let mut arrivals = Arrivals::new();
-        receive(&mut connection, place, &newest, &mut arrivals, &mut |_| {}).await?;
+        receive(&mut connection, place, (&newest, columns.numbers()), &mut arrivals, &mut |_| {}).await?;
         close(connection).await;
         Ok(arrivals)
     }
 
     pub(super) async fn describe(&self, place: &Place) -> Result<Description, Error> {
         let mut connection = self.snapshot(place).await?;
-        columns(&mut connection, place).await?;
+        Columns::of(&mut connection, place).await?;
         let figures = format!(
             "SELECT count(*), count(DISTINCT video_id), max(timestamp)::timestamptz, current_setting('server_version')
              FROM {}",
@@ -99,9 +102,10 @@ impl Postgres {
             .fetch_one(&mut connection)
             .await
             .map_err(|error| place.unread(error))?;
-        let indexed = is_indexed(&mut connection, place).await?;
+        let missing_indexes = Indexes::of(&mut connection, place).await?.missing(place);
         close(connection).await;
-        Ok(Description { backend: "PostgreSQL", version, rows: rows as u64, videos: videos as u64, newest, indexed })
+        let (rows, videos) = (rows as u64, videos as u64);
+        Ok(Description { backend: "PostgreSQL", version, rows, videos, newest, missing_indexes })
     }
 
     pub(super) async fn import(
@@ -122,19 +126,21 @@ impl Postgres {
             let create = format!("CREATE TABLE {table} {}", contents("PRIMARY KEY (video_id, timestamp)"));
             execute(&mut connection, create).await.map_err(unwritten)?;
         }
-        let types = columns(&mut connection, place).await?;
+        let columns = Columns::of(&mut connection, place).await?;
         // Collectors wait until the import is done: a row that came in between would have the wrong growth.
         let lock = format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE");
         execute(&mut connection, lock).await.map_err(unwritten)?;
         let merged = if made {
             merge(&Series::default(), series)
         } else {
-            merge(&existing(&mut connection, place, series).await?, series)
+            merge(&existing(&mut connection, place, &columns, series).await?, series)
         };
         if made {
             send(&mut connection, &table, &merged.write, progress).await.map_err(unwritten)?;
+            // Made afterwards, by one sort instead of a search a row.
+            execute(&mut connection, format!("CREATE INDEX ON {table} (timestamp)")).await.map_err(unwritten)?;
         } else if !merged.write.is_empty() {
-            stage(&mut connection, &table, &types, &merged.write, progress).await.map_err(unwritten)?;
+            stage(&mut connection, &table, &columns, &merged.write, progress).await.map_err(unwritten)?;
         }
         execute(&mut connection, "COMMIT".to_owned()).await.map_err(unwritten)?;
         close(connection).await;
@@ -161,25 +167,18 @@ impl Postgres {
     }
 }
 
-/// The eight columns of a table's alias, in the types that [`Decoder`] knows.
-fn select(alias: &str) -> String {
-    let numbers = COUNT_COLUMNS.iter().chain(&GROWTH_COLUMNS);
-    let numbers = numbers.map(|column| format!("{alias}.{column}::float8")).collect::<Vec<_>>().join(", ");
-    format!("SELECT {alias}.timestamp::timestamptz, {alias}.video_id::text, {numbers}")
-}
-
-/// Adds the rows of a SELECT.
+/// Adds the rows of a SELECT, given with the types of its numbers.
 async fn receive(
     connection: &mut PgConnection,
     place: &Place,
-    rows: &str,
+    (rows, numbers): (&str, [Number; 6]),
     arrivals: &mut Arrivals,
     progress: &mut impl FnMut(u64),
 ) -> Result<(), Error> {
     let statement = format!("COPY ({rows}) TO STDOUT (FORMAT binary)");
     let unread = |error| place.unread(error);
     let mut pieces = connection.copy_out_raw(&statement).await.map_err(unread)?;
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(numbers);
     while let Some(piece) = pieces.try_next().await.map_err(unread)? {
         decoder
             .take(&piece, |row| {
@@ -221,45 +220,6 @@ async fn exists(connection: &mut PgConnection, place: &Place) -> Result<bool, Er
         .fetch_one(connection)
         .await
         .map_err(|error| place.unread(error))
-}
-
-/// Names of the columns with their types, qualified and quoted.
-///
-/// Errors: the table is missing, or one of the columns that every table has.
-async fn columns(connection: &mut PgConnection, place: &Place) -> Result<HashMap<String, String>, Error> {
-    let columns: Vec<(String, String)> = sqlx::query_as(
-        "SELECT attname::text, format('%I.%I', nspname, typname) FROM pg_attribute
-         JOIN pg_type ON pg_type.oid = atttypid JOIN pg_namespace ON pg_namespace.oid = typnamespace
-         WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-    )
-    .bind(place.table.quoted())
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(|error| place.unread(error))?;
-    if columns.is_empty() && !exists(connection, place).await? {
-        let tables = "SELECT CASE table_schema WHEN current_schema THEN '' ELSE table_schema || '.' END || table_name
-            FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1";
-        let found = sqlx::query_scalar(tables).fetch_all(connection).await.map_err(|error| place.unread(error))?;
-        return Err(Error::TableMissing { table: place.table.to_string(), url: place.url.clone(), found });
-    }
-    place.check_columns(&columns.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>())?;
-    Ok(columns.into_iter().collect())
-}
-
-/// Whether an index over all rows starts with video and time.
-async fn is_indexed(connection: &mut PgConnection, place: &Place) -> Result<bool, Error> {
-    sqlx::query_scalar(
-        "SELECT EXISTS (
-            SELECT 1 FROM pg_index
-            JOIN pg_attribute AS first ON first.attrelid = indrelid AND first.attnum = indkey[0]
-            JOIN pg_attribute AS second ON second.attrelid = indrelid AND second.attnum = indkey[1]
-            WHERE indrelid = to_regclass($1) AND indisvalid AND indpred IS NULL
-              AND first.attname = 'video_id' AND second.attname = 'timestamp')",
-    )
-    .bind(place.table.quoted())
-    .fetch_one(connection)
-    .await
-    .map_err(|error| place.unread(error))
 }
 
 /// Texts as SQL, which COPY takes no parameters for. PostgreSQL knows no NUL character in texts.

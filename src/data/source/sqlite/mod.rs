@@ -4,6 +4,7 @@
 //! newest rows are found at once. A table made elsewhere may hold times in any form and no key at all: it is read whole.
 
 mod import;
+mod indexes;
 
 use super::table::COLUMNS;
 use super::{Arrivals, Description, Imported, Place, tell};
@@ -51,15 +52,19 @@ impl Sqlite {
         Ok(())
     }
 
-    pub(super) async fn read(&self, place: &Place, progress: &mut impl FnMut(u64)) -> Result<Arrivals, Error> {
+    pub(super) async fn read(
+        &self,
+        place: &Place,
+        arrivals: &mut Arrivals,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<(), Error> {
         let mut open = self.open(place).await?;
-        let mut arrivals = Arrivals::new();
         // The order is that of our key; other tables are sorted on arrival.
         let order = if open.ours { " ORDER BY video_id, timestamp" } else { "" };
         let select = format!("{}{order}", select(&place.table.quoted()));
-        open.rows(place, select, SqliteArguments::default(), &mut arrivals, progress).await?;
+        open.rows(place, select, SqliteArguments::default(), arrivals, progress).await?;
         close(open.connection).await;
-        Ok(arrivals)
+        Ok(())
     }
 
     pub(super) async fn tail(&self, place: &Place, rows: usize, videos: &[String]) -> Result<Arrivals, Error> {
@@ -100,17 +105,10 @@ impl Sqlite {
             let (series, report) = arrivals.finish();
             (report.rows_read, series.videos.len() as u64, series.at.iter().max().copied())
         };
-        let indexed = "SELECT EXISTS (SELECT 1 FROM pragma_index_list(?) AS list
-            WHERE (SELECT name FROM pragma_index_info(list.name) WHERE seqno = 0) = 'video_id'
-              AND (SELECT name FROM pragma_index_info(list.name) WHERE seqno = 1) = 'timestamp'), sqlite_version()";
-        let (indexed, version): (bool, String) = sqlx::query_as(indexed)
-            .bind(&place.table.name)
-            .fetch_one(&mut open.connection)
-            .await
-            .map_err(|error| place.unread(error))?;
+        let (version, missing_indexes) = open.missing_indexes(place).await.map_err(|error| place.unread(error))?;
         close(open.connection).await;
         let newest = newest.and_then(chrono::DateTime::from_timestamp_micros);
-        Ok(Description { backend: "SQLite", version, rows, videos, newest, indexed })
+        Ok(Description { backend: "SQLite", version, rows, videos, newest, missing_indexes })
     }
 
     pub(super) async fn import(
@@ -198,18 +196,6 @@ impl Open {
             tell(arrivals, progress);
         }
         Ok(())
-    }
-
-    /// Every id, each found by one step through the key.
-    async fn videos(&mut self, table: &str) -> Result<Vec<String>, sqlx::Error> {
-        let next = format!(
-            "WITH RECURSIVE video(id) AS (
-                SELECT min(video_id) FROM {table}
-                UNION ALL
-                SELECT (SELECT min(video_id) FROM {table} WHERE video_id > id) FROM video WHERE id IS NOT NULL
-            ) SELECT id FROM video WHERE id IS NOT NULL"
-        );
-        sqlx::query_scalar(AssertSqlSafe(next)).fetch_all(&mut self.connection).await
     }
 }
 

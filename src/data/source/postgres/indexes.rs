@@ -1,0 +1,135 @@
+//! Which indexes the table has, and the questions that they answer without a look at all of its rows.
+
+use super::super::{MissingIndex, Place};
+use super::{Columns, Postgres, close};
+use crate::data::{Error, time};
+use chrono::{DateTime, Utc};
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnection;
+
+/// Indexes over all rows that serve a search in order.
+pub(super) struct Indexes {
+    /// Its first two columns are video and time.
+    pub(super) video_time: bool,
+    /// Its first column is the time.
+    time: bool,
+}
+
+impl Indexes {
+    pub(super) async fn of(connection: &mut PgConnection, place: &Place) -> Result<Self, Error> {
+        let (video_time, time) = sqlx::query_as(
+            "SELECT coalesce(bool_or(first.attname = 'video_id' AND second.attname = 'timestamp'), false),
+                    coalesce(bool_or(first.attname = 'timestamp'), false)
+             FROM pg_index
+             JOIN pg_class ON pg_class.oid = indexrelid
+             JOIN pg_am ON pg_am.oid = relam AND amname = 'btree'
+             JOIN pg_attribute AS first ON first.attrelid = indrelid AND first.attnum = indkey[0]
+             LEFT JOIN pg_attribute AS second ON second.attrelid = indrelid AND second.attnum = indkey[1]
+             WHERE indrelid = to_regclass($1) AND indisvalid AND indpred IS NULL",
+        )
+        .bind(place.table.quoted())
+        .fetch_one(connection)
+        .await
+        .map_err(|error| place.unread(error))?;
+        Ok(Self { video_time, time })
+    }
+
+    pub(super) fn missing(&self, place: &Place) -> Vec<MissingIndex> {
+        // CONCURRENTLY, since collectors would have to wait otherwise.
+        let create = |columns| format!("CREATE INDEX CONCURRENTLY ON {} ({columns})", place.table.quoted());
+        let mut missing = Vec::new();
+        if !self.video_time {
+            let without = "`retraind predict` and `retraind import` read the whole table";
+            missing.push(MissingIndex { without, create: create("video_id, \"timestamp\"") });
+        }
+        if !self.time {
+            let without = if self.video_time {
+                "a data_volume trigger asks video by video for new rows"
+            } else {
+                "a data_volume trigger reads the whole table to find new rows"
+            };
+            missing.push(MissingIndex { without, create: create("\"timestamp\"") });
+        }
+        missing
+    }
+}
+
+impl Postgres {
+    pub(in super::super) async fn count_since(
+        &self,
+        place: &Place,
+        since: Option<i64>,
+        at_most: u64,
+    ) -> Result<u64, Error> {
+        let mut connection = self.snapshot(place).await?;
+        let columns = Columns::of(&mut connection, place).await?;
+        let indexes = Indexes::of(&mut connection, place).await?;
+        let (table, newer) = (place.table.quoted(), since.map_or("true".to_owned(), |since| later(&columns, since)));
+        let question = if since.is_some() && indexes.video_time && !indexes.time {
+            format!(
+                "WITH RECURSIVE video AS (
+                    (SELECT video_id, 0::bigint AS n FROM {table} ORDER BY video_id LIMIT 1)
+                    UNION ALL
+                    SELECT (SELECT next.video_id FROM {table} AS next WHERE next.video_id > video.video_id
+                            ORDER BY next.video_id LIMIT 1),
+                           n + (SELECT count(*) FROM (
+                                SELECT 1 FROM {table} AS one WHERE one.video_id = video.video_id AND {newer} LIMIT {at_most}
+                           ) AS newer)
+                    FROM video WHERE video.video_id IS NOT NULL AND n < {at_most}
+                ) SELECT coalesce(least(max(n), {at_most}), 0) FROM video"
+            )
+        } else {
+            format!("SELECT count(*) FROM (SELECT 1 FROM {table} AS one WHERE {newer} LIMIT {at_most}) AS newer")
+        };
+        let n: i64 = sqlx::query_scalar(AssertSqlSafe(question))
+            .fetch_one(&mut connection)
+            .await
+            .map_err(|error| place.unread(error))?;
+        close(connection).await;
+        Ok(n as u64)
+    }
+
+    pub(in super::super) async fn newest(&self, place: &Place) -> Result<Option<DateTime<Utc>>, Error> {
+        let mut connection = self.snapshot(place).await?;
+        Columns::of(&mut connection, place).await?;
+        let indexes = Indexes::of(&mut connection, place).await?;
+        let table = place.table.quoted();
+        let question = if indexes.video_time && !indexes.time {
+            format!(
+                "{} SELECT max((SELECT max(timestamp) FROM {table} AS one WHERE one.video_id = video.video_id))::timestamptz
+                 FROM video",
+                each_video(&table)
+            )
+        } else {
+            format!("SELECT max(timestamp)::timestamptz FROM {table}")
+        };
+        let newest = sqlx::query_scalar(AssertSqlSafe(question))
+            .fetch_one(&mut connection)
+            .await
+            .map_err(|error| place.unread(error))?;
+        close(connection).await;
+        Ok(newest)
+    }
+}
+
+/// `one` is later, in words that an index on the column's own type understands.
+fn later(columns: &Columns, since: i64) -> String {
+    let since = format!("'{}'::timestamptz", time::text(since));
+    match columns.sql_type("timestamp").filter(|_| columns.is_time("timestamp")) {
+        Some(own) => format!("one.timestamp > {since}::{own}"),
+        None => format!("one.timestamp::timestamptz > {since}"),
+    }
+}
+
+/// The table `video` of all ids and at most one NULL, each id found by a step through the index.
+pub(super) fn each_video(table: &str) -> String {
+    format!(
+        "WITH RECURSIVE video AS (
+            (SELECT video_id FROM {table} ORDER BY video_id LIMIT 1)
+            UNION ALL
+            SELECT (SELECT next.video_id FROM {table} AS next WHERE next.video_id > video.video_id
+                    ORDER BY next.video_id LIMIT 1)
+            FROM video WHERE video.video_id IS NOT NULL
+        )"
+    )
+}

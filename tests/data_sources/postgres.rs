@@ -1,0 +1,65 @@
+//! What only PostgreSQL does.
+
+use super::*;
+
+#[tokio::test]
+async fn postgres_counts_that_do_not_fit_are_refused() {
+    let place = Place::postgres();
+    place.make("timestamptz", "text", "integer", "real").await;
+    let error = Source::import(&place.url, TABLE, LIMIT, &series(&[("a", 0, 1 << 33)]), |_, _| {})
+        .await
+        .expect_err("too large");
+    let cause = std::error::Error::source(&error).expect("a cause").to_string();
+    assert!(cause.contains("out of range"), "{cause}");
+}
+
+#[tokio::test]
+async fn postgres_tables_may_be_in_a_schema_and_any_time_zone() {
+    let place = Place::postgres();
+    place.execute("CREATE SCHEMA stats; ALTER DATABASE template1 SET TimeZone = 'Asia/Tokyo'").await;
+    let database = place.url.split(['/', '?']).nth(3).expect("a database");
+    place.execute(&format!("ALTER DATABASE {database} SET TimeZone = 'Asia/Tokyo'")).await;
+    place.execute("CREATE TABLE stats.rows AS SELECT timestamp '2024-01-01 00:00:00.123456' AS timestamp, 'a'::text AS video_id,
+        1 AS view_count, 1 AS like_count, 1 AS comment_count, 0 AS views_growth_rate, 0 AS likes_growth_rate,
+        0 AS comments_growth_rate").await;
+    let source = Source::connect(&place.url, "stats.rows", LIMIT).await.expect("a table");
+    let first = source.read(|_| {}).await.expect("rows").0.fingerprint().first.expect("a row");
+    assert_eq!(first.to_rfc3339(), "2024-01-01T00:00:00.123456+00:00");
+    let missing = Source::connect(&place.url, "stats.row", LIMIT).await.expect_err("no table");
+    assert!(matches!(&missing, Error::TableMissing { found, .. } if found == &["stats.rows"]), "{missing}");
+}
+
+#[tokio::test]
+async fn postgres_reads_one_snapshot() {
+    let place = Place::postgres();
+    place.import(&sample(1)).await;
+    let source = place.source().await;
+    let delete = format!("DELETE FROM {TABLE}");
+    let (reading, ()) = tokio::join!(source.read(|_| {}), place.execute(&delete));
+    let rows = reading.expect("rows").0.len();
+    assert!(rows == 0 || rows == 7_708, "{rows} rows");
+}
+
+#[tokio::test]
+async fn postgres_that_is_slow_down_or_refuses() {
+    let place = Place::postgres();
+    place.import(&series(&[("a", 0, 1)])).await;
+    place
+        .execute(&format!(
+            "ALTER TABLE {TABLE} RENAME TO kept;
+             CREATE VIEW {TABLE} AS SELECT kept.* FROM kept, pg_sleep(5)"
+        ))
+        .await;
+    let source = Source::connect(&place.url, TABLE, Duration::from_millis(200)).await.expect("a view");
+    let error = source.read(|_| {}).await.expect_err("slow");
+    assert!(matches!(error, Error::Timeout { .. }) && error.is_transient(), "{error}");
+
+    place.execute("CREATE ROLE stranger LOGIN").await;
+    let url = place.url.replace("postgres@", "stranger@");
+    let error = Source::connect(&url, TABLE, LIMIT).await.expect("sees it").read(|_| {}).await.expect_err("may not");
+    assert!(matches!(error, Error::Database { .. }) && !error.is_transient(), "{error}");
+
+    let error = Source::connect("postgres://u:secret@127.0.0.1:1/d", TABLE, LIMIT).await.expect_err("down");
+    assert!(matches!(error, Error::Unreachable { .. }) && error.is_transient(), "{error}");
+    assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+}
