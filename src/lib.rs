@@ -14,6 +14,8 @@ pub mod host;
 pub mod trigger;
 /// Recorded counts → series.
 pub mod data;
+/// Rows → counts on an even grid.
+pub mod grid;
 /// The network.
 pub mod model;
 /// Series → training pairs, and back.

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 /// Exit codes with a meaning of their own; the others are those of sysexits.h.
 pub(super) const RUN_FAILED: u8 = 1;
 pub(super) const GATE_REFUSED: u8 = 3;
-const BAD_DATA: u8 = 65;
+pub(super) const BAD_DATA: u8 = 65;
 pub(super) const NO_INPUT: u8 = 66;
 pub(super) const UNAVAILABLE: u8 = 69;
 const CANNOT_CREATE: u8 = 73;
@@ -98,7 +98,7 @@ fn run_code(error: &run::Error) -> u8 {
         run::Error::Store(error) => store_code(error),
         run::Error::Data(error) => data_code(error),
         run::Error::Recipe(recipe::Error::NoRows) => NO_INPUT,
-        run::Error::Recipe(recipe::Error::TooFewWindows { .. }) => BAD_DATA,
+        run::Error::Recipe(recipe::Error::TooFewWindows { .. } | recipe::Error::TooShort { .. }) => BAD_DATA,
         run::Error::Registry(error) => registry_code(error),
         run::Error::Runtime(runtime::Error::NotFound { .. } | runtime::Error::Load { .. }) => UNAVAILABLE,
         run::Error::Runtime(_) | run::Error::Parity { .. } | run::Error::Panicked { .. } => RUN_FAILED,
@@ -107,6 +107,7 @@ fn run_code(error: &run::Error) -> u8 {
         run::Error::Refused { .. } => GATE_REFUSED,
         run::Error::NoEarlierChampion { .. } | run::Error::NoChampion { .. } => NO_INPUT,
         run::Error::Unusable { .. } => BAD_DATA,
+        run::Error::Backtest { source } => write_code(source),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: argv goes in; a report on stdout, talk on stderr and an exit code come out.
 
 mod check;
+mod data;
 mod demo;
 mod doctor;
 mod exit;
@@ -56,6 +57,8 @@ enum Command {
     Check(check::Args),
     /// Run a job now, in the foreground
     Run(run::Args),
+    /// Show what a job would train on: rows, gaps, repairs and windows of each video
+    Data(data::Args),
     /// List the runs, newest first
     Runs(runs::ListArgs),
     /// Show one run
@@ -112,6 +115,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Check(args) => check::check(&args, config, output),
         Command::Run(args) => run::run(&args, config, output).await,
+        Command::Data(args) => data::data(&args, config, output).await,
         Command::Runs(args) => runs::list(&args, config, output).await,
         Command::Show(args) => runs::show(&args, config, output).await,
         Command::Cancel(args) => runs::cancel(&args, config, output).await,

@@ -2,10 +2,12 @@
 
 use super::exit::{Failure, NO_INPUT};
 use super::output::{Output, count, number, text, time};
-use crate::data::Target;
+use crate::data::{Target, read_csv};
 use crate::run::{self, Context, Predictions};
 use crate::settings;
-use std::path::Path;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
@@ -17,6 +19,15 @@ pub(super) struct Args {
     /// Only this video; may be given more than once
     #[arg(long, value_name = "ID")]
     video: Vec<String>,
+    /// Forecast from every grid time of these recordings instead, each from what was known then
+    #[arg(long, value_name = "FILE.csv", num_args = 1.., requires = "out", conflicts_with = "video")]
+    backtest: Vec<PathBuf>,
+    /// Where the forecasts of a backtest go: `video_id,origin,horizon,target,forecast`
+    #[arg(long, value_name = "FILE.csv", requires = "backtest")]
+    out: Option<PathBuf>,
+    /// Only these steps ahead in a backtest; all that the version forecasts otherwise
+    #[arg(long, value_name = "STEPS", num_args = 1.., requires = "backtest")]
+    horizon: Vec<usize>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -25,6 +36,9 @@ pub(super) struct Args {
 pub(super) async fn predict(args: &Args, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let context = Context::open(settings::load(config)?.settings).await?;
     let targets = args.target.map_or_else(|| Target::ALL.to_vec(), |target| vec![target]);
+    if let Some(out) = &args.out {
+        return backtest(args, &context, &targets, out, output).await;
+    }
     let mut videos = args.video.clone();
     videos.sort();
     videos.dedup();
@@ -37,6 +51,32 @@ pub(super) async fn predict(args: &Args, config: Option<&Path>, output: Output) 
     Ok(if predictions.forecasts.is_empty() { ExitCode::from(NO_INPUT) } else { ExitCode::SUCCESS })
 }
 
+async fn backtest(
+    args: &Args,
+    context: &Context,
+    targets: &[Target],
+    out: &Path,
+    output: Output,
+) -> Result<ExitCode, Failure> {
+    let (series, report) = read_csv(&args.backtest, false, |_, _| ())?;
+    for bad in &report.bad {
+        output.warn(&bad.to_string());
+    }
+    let failed = |source| Failure::Write { path: out.to_owned(), source };
+    let file = BufWriter::new(File::create(out).map_err(failed)?);
+    let done = run::backtest(context, targets, &series, &args.horizon, file).await?;
+    if args.json {
+        output.json(&done)?;
+    } else {
+        let (n, origins, out) = (done.forecasts, done.origins, out.display());
+        output.line(&format!("{n} forecasts from {origins} origins are in {out}"))?;
+        for impossible in &done.impossible {
+            output.warn(&format!("no forecast of {}: {}", impossible.target, impossible.reason));
+        }
+    }
+    Ok(if done.forecasts == 0 { ExitCode::from(NO_INPUT) } else { ExitCode::SUCCESS })
+}
+
 /// Forecasts as a table; what could not be forecast as warnings.
 pub(super) fn show(predictions: &Predictions, output: Output) -> std::io::Result<()> {
     let columns = [
@@ -47,11 +87,15 @@ pub(super) fn show(predictions: &Predictions, output: Output) -> std::io::Result
         number("last count"),
         text("forecast for"),
         number("forecast"),
+        text("interval"),
     ];
     let rows: Vec<Vec<String>> = predictions
         .forecasts
         .iter()
-        .map(|f| {
+        .enumerate()
+        // of many steps ahead, the first and the last; `--json` has all
+        .filter(|&(k, f)| f.horizon == 1 || predictions.forecasts.get(k + 1).is_none_or(|next| next.horizon == 1))
+        .map(|(_, f)| {
             vec![
                 f.video_id.clone(),
                 f.target.to_string(),
@@ -60,6 +104,7 @@ pub(super) fn show(predictions: &Predictions, output: Output) -> std::io::Result
                 count(f.last_value),
                 time(f.forecast_for),
                 count(f.forecast),
+                f.lower.zip(f.upper).map_or_else(String::new, |(low, high)| format!("{} to {}", count(low), count(high))),
             ]
         })
         .collect();

@@ -94,13 +94,14 @@ async fn stop_on_signal(stop: Arc<AtomicBool>, signalled: Arc<AtomicU8>, output:
     std::process::exit(128 + i32::from(number));
 }
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 11] = [
     text("target"),
     number("epochs"),
     number("MAE"),
     number("MSE"),
     number("MAE last value"),
     number("MAE drift"),
+    number("MAE seasonal"),
     number("skill"),
     text("verdict"),
     text("version"),
@@ -124,6 +125,7 @@ pub(super) fn summary(report: &RunReport, output: Output) -> std::io::Result<()>
                 cell(scores.map(|s| measure(s.own.scaled.mse))),
                 cell(naive(Naive::LastValue)),
                 cell(naive(Naive::Drift)),
+                cell(naive(Naive::SeasonalDrift)),
                 cell(scores.map(|s| skill(s.skill))),
                 verdict,
                 cell(row.version.clone()),
@@ -157,9 +159,6 @@ pub(super) fn summary(report: &RunReport, output: Output) -> std::io::Result<()>
 
 fn useless(scores: &Scores) -> String {
     let best = scores.naive.iter().min_by(|a, b| a.1.scaled.mae.total_cmp(&b.1.scaled.mae));
-    let name = match best {
-        Some((Naive::Drift, _)) => "drift over the window",
-        _ => "repeating the last value",
-    };
+    let name = best.map_or_else(String::new, |(naive, _)| naive.to_string());
     format!("{name} forecasts these points at least as well (skill at or below 0)")
 }

@@ -4,9 +4,13 @@
 
 mod metric;
 mod naive;
+mod paired;
+mod series;
 
 pub use metric::Errors;
 pub use naive::Naive;
+pub use paired::{Paired, compare};
+pub use series::OfSeries;
 
 use crate::recipe::Windows;
 use serde::{Deserialize, Serialize};
@@ -15,61 +19,156 @@ use std::collections::BTreeMap;
 /// Scores of one version on the validation windows, and of the naive forecasts on the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// Windows judged.
+    /// Points judged: windows, times the horizons whose truth was observed.
     pub n: usize,
     /// The version's own.
     #[serde(flatten)]
     pub own: Measured,
-    /// Naive forecasts on the same windows.
+    /// Naive forecasts on the same points; those that every point allows.
     pub naive: BTreeMap<Naive, Measured>,
-    /// 1 − MAE / MAE of the best naive forecast (scaled); none where that forecast makes no error at all.
+    /// 1 − MAE / MAE of the best naive forecast, for each series and horizon the best for it; the median. None where
+    /// those forecasts make no error at all.
     pub skill: Option<f64>,
+    /// Share of series and horizons at which every naive forecast is beaten.
+    #[serde(default)]
+    pub share_beaten: Option<f64>,
+    /// MAE / MAE of repeating the last value over the training windows at the same horizon; the median over series.
+    #[serde(default)]
+    pub mase: Option<f64>,
+    /// Share of truths within the intervals; none where there are no intervals.
+    #[serde(default)]
+    pub coverage: Option<f64>,
+    /// The same, horizon by horizon; empty where there is but one.
+    #[serde(default)]
+    pub horizons: Vec<OfHorizon>,
+    /// The same, for each series and horizon.
+    #[serde(default)]
+    pub series: Vec<OfSeries>,
+}
+
+/// Scores at one horizon.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OfHorizon {
+    /// Steps ahead.
+    pub horizon: usize,
+    /// Points judged.
+    pub n: usize,
+    /// The version's own errors.
+    #[serde(flatten)]
+    pub own: Measured,
+    /// Naive forecasts on the same points.
+    pub naive: BTreeMap<Naive, Measured>,
+    /// Median over series.
+    pub skill: Option<f64>,
+    /// Share of series in which every naive forecast is beaten.
+    pub share_beaten: Option<f64>,
+    /// Median over series.
+    pub mase: Option<f64>,
+    /// Share of truths within the intervals.
+    pub coverage: Option<f64>,
 }
 
 /// Errors of one forecast in both units.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// In the recipe's scaled units.
+    /// In units of each series' range: the reference's scaled units.
     #[serde(flatten)]
     pub scaled: Errors,
     /// In counts.
     pub counts: Errors,
 }
 
-/// Scores `forecasts` (scaled, one a window, in order).
+/// What is to be judged, in units of [`Windows::range`], a value for each output of each window, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Forecasts<'a> {
+    /// `[windows, outputs]`
+    pub values: &'a [f64],
+    /// Lower and upper ends of the intervals, each like `values`.
+    pub intervals: Option<(&'a [f64], &'a [f64])>,
+}
+
+/// Scores forecasts on `windows`; errors of the last value over `train` are the unit of MASE.
 ///
-/// Panics when there are more or fewer forecasts than windows: that would compare different points.
-pub fn score(windows: &Windows<'_>, forecasts: &[f32]) -> Scores {
-    assert_eq!(windows.len(), forecasts.len(), "one forecast a window");
-    let own = measure(windows, |k| f64::from(forecasts[k]));
-    let naive: BTreeMap<_, _> =
-        Naive::ALL.into_iter().map(|n| (n, measure(windows, |k| n.forecast(windows, k)))).collect();
-    let best = naive.values().map(|n| n.scaled.mae).fold(f64::INFINITY, f64::min);
-    Scores { n: windows.len(), own, naive, skill: skill(own.scaled.mae, best) }
-}
-
-/// 1 − `mae` / `naive_mae`; none where the naive forecast is exact, since nothing can be better than that.
-fn skill(mae: f64, naive_mae: f64) -> Option<f64> {
-    (naive_mae > 0.0).then(|| 1.0 - mae / naive_mae)
-}
-
-fn measure(windows: &Windows<'_>, forecast: impl Fn(usize) -> f64) -> Measured {
-    let difference = |k: usize| forecast(k) - f64::from(windows.truth(k));
-    Measured {
-        scaled: Errors::of((0..windows.len()).map(difference)),
-        counts: Errors::of((0..windows.len()).map(|k| difference(k) * windows.counts_per_unit(k))),
+/// Panics when there are more or fewer forecasts than points: that would compare different points.
+pub fn score(train: &Windows<'_>, windows: &Windows<'_>, forecasts: Forecasts<'_>) -> Scores {
+    let outputs = windows.outputs();
+    assert_eq!(windows.len() * outputs, forecasts.values.len(), "one forecast a window and horizon");
+    let all = Points { windows, outputs: 0..outputs };
+    let series = series::series(train, windows, forecasts.values);
+    let own = measure(&all, |k, o| Some(forecasts.values[k * outputs + o])).expect("a forecast for every point");
+    let summary = |horizon: Option<usize>| series::Summary::of(&series, horizon);
+    let overall = summary(None);
+    let horizons = (0..outputs).filter(|_| outputs > 1).map(|o| of_horizon(windows, forecasts, o, &series)).collect();
+    Scores {
+        n: all.iter().count(),
+        own,
+        naive: naives(&all),
+        skill: overall.skill,
+        share_beaten: overall.share_beaten,
+        mase: overall.mase,
+        coverage: coverage(&all, forecasts),
+        horizons,
+        series,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn skill_is_one_minus_the_ratio() {
-        assert_eq!(skill(0.5, 1.0), Some(0.5));
-        assert_eq!(skill(1.0, 1.0), Some(0.0));
-        assert_eq!(skill(3.0, 1.0), Some(-2.0));
-        assert_eq!(skill(0.0, 0.0), None);
+fn of_horizon(windows: &Windows<'_>, forecasts: Forecasts<'_>, output: usize, series: &[OfSeries]) -> OfHorizon {
+    let points = Points { windows, outputs: output..output + 1 };
+    let outputs = windows.outputs();
+    let horizon = windows.horizon(output);
+    let summary = series::Summary::of(series, Some(horizon));
+    OfHorizon {
+        horizon,
+        n: points.iter().count(),
+        own: measure(&points, |k, o| Some(forecasts.values[k * outputs + o])).expect("a forecast for every point"),
+        naive: naives(&points),
+        skill: summary.skill,
+        share_beaten: summary.share_beaten,
+        mase: summary.mase,
+        coverage: coverage(&points, forecasts),
     }
+}
+
+/// Points that are judged together.
+struct Points<'a> {
+    windows: &'a Windows<'a>,
+    outputs: std::ops::Range<usize>,
+}
+
+impl Points<'_> {
+    /// Window and output of each point whose truth was observed.
+    fn iter(&self) -> impl Iterator<Item = (usize, usize)> {
+        let pairs = (0..self.windows.len()).flat_map(|k| self.outputs.clone().map(move |o| (k, o)));
+        pairs.filter(|&(k, o)| self.windows.is_observed(k, o))
+    }
+}
+
+fn naives(points: &Points<'_>) -> BTreeMap<Naive, Measured> {
+    let of = |naive: Naive| Some((naive, measure(points, |k, o| naive.forecast(points.windows, k, o))?));
+    Naive::ALL.into_iter().filter_map(of).collect()
+}
+
+/// None: there is a point without a forecast, and errors over fewer points would compare different ones.
+fn measure(points: &Points<'_>, forecast: impl Fn(usize, usize) -> Option<f64>) -> Option<Measured> {
+    let windows = points.windows;
+    let mut differences = Vec::new();
+    for (k, o) in points.iter() {
+        differences.push((k, forecast(k, o)? - windows.truth(k, o)));
+    }
+    Some(Measured {
+        scaled: Errors::of(differences.iter().map(|&(_, difference)| difference)),
+        counts: Errors::of(differences.iter().map(|&(k, difference)| difference * windows.range(k))),
+    })
+}
+
+fn coverage(points: &Points<'_>, forecasts: Forecasts<'_>) -> Option<f64> {
+    let (lower, upper) = forecasts.intervals?;
+    let outputs = points.windows.outputs();
+    let (mut within, mut n) = (0.0, 0.0);
+    for (k, o) in points.iter() {
+        let truth = points.windows.truth(k, o);
+        n += 1.0;
+        within += f64::from(u8::from((lower[k * outputs + o]..=upper[k * outputs + o]).contains(&truth)));
+    }
+    (n > 0.0).then(|| within / n)
 }

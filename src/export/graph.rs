@@ -13,8 +13,8 @@ pub const INPUT: &str = "window";
 pub const OUTPUT: &str = "forecast";
 
 /// ONNX's opset 17 goes with IR version 8.
-const OPSET: i64 = 17;
-const IR_VERSION: i64 = 8;
+pub(super) const OPSET: i64 = 17;
+pub(super) const IR_VERSION: i64 = 8;
 
 /// What the file says about itself; Netron and `onnx.load` show it.
 #[derive(Clone, Debug)]
@@ -85,8 +85,8 @@ pub fn to_onnx(weights: &Weights, description: &Description) -> Vec<u8> {
             node: nodes,
             name: format!("{}_{}", description.recipe, description.target),
             initializer,
-            input: vec![value(INPUT, &[batch(), fixed(description.steps), fixed(config.features)], input_doc)],
-            output: vec![value(OUTPUT, &[batch(), fixed(1)], output_doc)],
+            input: vec![value(INPUT, FLOAT, &[batch(), fixed(description.steps), fixed(config.features)], input_doc)],
+            output: vec![value(OUTPUT, FLOAT, &[batch(), fixed(1)], output_doc)],
         }),
         opset_import: vec![OperatorSet { domain: String::new(), version: OPSET }],
         metadata_props: vec![
@@ -105,7 +105,7 @@ pub fn to_onnx(weights: &Weights, description: &Description) -> Vec<u8> {
 /// Shapes: `[input, 4 * hidden]` → W `[1, 4 * hidden, input]`; `[hidden, 4 * hidden]` → R `[1, 4 * hidden, hidden]`;
 /// `[4 * hidden]` → B `[1, 8 * hidden]`, its recurrent half zero. The gates stand in ONNX's order already: `iofc`.
 /// Source: ONNX `LSTM` operator.
-fn lstm_initializers(name: &str, layer: &LstmWeights, into: &mut Vec<Tensor>) {
+pub(super) fn lstm_initializers(name: &str, layer: &LstmWeights, into: &mut Vec<Tensor>) {
     let gates = layer.bias.len();
     let transposed = |values: &[f32]| {
         let rows = values.len() / gates;
@@ -118,13 +118,13 @@ fn lstm_initializers(name: &str, layer: &LstmWeights, into: &mut Vec<Tensor>) {
     into.push(floats(&format!("{name}.B"), &[1, 2 * gates], &bias));
 }
 
-fn dense_initializers(name: &str, layer: &DenseWeights, into: &mut Vec<Tensor>) {
+pub(super) fn dense_initializers(name: &str, layer: &DenseWeights, into: &mut Vec<Tensor>) {
     let output = layer.bias.len();
     into.push(floats(&format!("{name}.kernel"), &[layer.kernel.len() / output, output], &layer.kernel));
     into.push(floats(&format!("{name}.bias"), &[output], &layer.bias));
 }
 
-fn floats(name: &str, dims: &[usize], values: &[f32]) -> Tensor {
+pub(super) fn floats(name: &str, dims: &[usize], values: &[f32]) -> Tensor {
     assert_eq!(dims.iter().product::<usize>(), values.len(), "values of {name}");
     Tensor {
         dims: dims.iter().map(|&d| d as i64).collect(),
@@ -134,7 +134,7 @@ fn floats(name: &str, dims: &[usize], values: &[f32]) -> Tensor {
     }
 }
 
-fn ints(name: &str, values: &[i64]) -> Tensor {
+pub(super) fn ints(name: &str, values: &[i64]) -> Tensor {
     Tensor {
         dims: vec![values.len() as i64],
         data_type: INT64,
@@ -143,9 +143,9 @@ fn ints(name: &str, values: &[i64]) -> Tensor {
     }
 }
 
-fn value(name: &str, dims: &[DimensionValue], doc_string: String) -> ValueInfo {
+pub(super) fn value(name: &str, elem_type: i32, dims: &[DimensionValue], doc_string: String) -> ValueInfo {
     let dim = dims.iter().map(|d| Dimension { value: Some(d.clone()) }).collect();
-    let tensor_type = TensorType { elem_type: FLOAT, shape: Some(Shape { dim }) };
+    let tensor_type = TensorType { elem_type, shape: Some(Shape { dim }) };
     ValueInfo { name: name.to_owned(), r#type: Some(Type { tensor_type: Some(tensor_type) }), doc_string }
 }
 

@@ -3,10 +3,14 @@
 //! Burn has no ONNX exporter for LSTMs, so the graph is written here, in the form that ONNX Runtime, `onnx.checker`
 //! and Burn's importer all take: opset 17, symbolic batch. Knows neither Burn nor ONNX Runtime.
 
+mod builder;
 mod graph;
+mod increment;
+mod looking;
 mod proto;
 
 pub use graph::{Description, INPUT, OUTPUT, to_onnx};
+pub use increment::{GROWTH, HISTORY, LOWER, Mixing, Parts, SEEN, TIME, UPPER, increment_to_onnx};
 
 /// Largest difference allowed between the network in memory and the exported file, in scaled units.
 pub const PARITY_LIMIT: f64 = 1e-5;
@@ -27,9 +31,13 @@ pub struct ParityError {
 /// The largest difference between two lists of forecasts for the same windows, if within [`PARITY_LIMIT`].
 pub fn check_parity(in_memory: &[f32], exported: &[f32]) -> Result<f64, ParityError> {
     assert_eq!(in_memory.len(), exported.len(), "forecasts for the same windows");
+    largest(in_memory.iter().zip(exported).map(|(a, b)| f64::from((a - b).abs())))
+}
+
+/// The same of differences that are known already, one a window or a fixed number of them. Unit: scaled units.
+pub fn largest(differences: impl Iterator<Item = f64>) -> Result<f64, ParityError> {
     let mut worst = ParityError { largest: 0.0, window: 0 };
-    for (window, (a, b)) in in_memory.iter().zip(exported).enumerate() {
-        let difference = f64::from((a - b).abs());
+    for (window, difference) in differences.enumerate() {
         if difference.is_nan() {
             return Err(ParityError { largest: difference, window });
         }

@@ -9,6 +9,7 @@ use prost::{Message, Oneof};
 /// `TensorProto.DataType`
 pub(super) const FLOAT: i32 = 1;
 pub(super) const INT64: i32 = 7;
+pub(super) const DOUBLE: i32 = 11;
 /// `AttributeProto.AttributeType`
 pub(super) const ATTRIBUTE_INT: i32 = 2;
 pub(super) const ATTRIBUTE_INTS: i32 = 7;

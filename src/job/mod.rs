@@ -1,14 +1,16 @@
 //! Jobs: files that people edit. Text goes in, checked [`Job`]s or every problem come out.
 
 mod alerts;
+mod data;
 mod retrain;
 mod spec;
 
 pub use alerts::Alerts;
-pub use retrain::Retrain;
+pub use retrain::{Challenger, Retrain};
 
 use crate::document::Problem;
 use crate::gate::Rules;
+use crate::grid;
 use crate::trigger::cron::Cron;
 use serde::Serialize;
 use spec::Spec;
@@ -33,6 +35,8 @@ pub struct Job {
     pub kind: Kind,
     /// When it starts by itself.
     pub cron: Option<Cron>,
+    /// How recorded rows become what a model sees.
+    pub data: grid::Settings,
     /// What a version must reach.
     pub gate: Rules,
     /// When to warn.
@@ -98,6 +102,7 @@ impl Job {
             retrain: &'a Retrain,
             #[serde(skip_serializing_if = "Option::is_none")]
             trigger: Option<Triggers<'a>>,
+            data: &'a grid::Settings,
             gate: &'a Rules,
             alerts: &'a Alerts,
         }
@@ -116,6 +121,7 @@ impl Job {
             description: &self.description,
             retrain,
             trigger: cron.map(|cron| Triggers { cron }),
+            data: &self.data,
             gate: &self.gate,
             alerts: &self.alerts,
         };
@@ -209,7 +215,8 @@ mod tests {
         assert_eq!((training.hidden, training.dense, training.dropout), (50, 25, 0.2));
         assert_eq!(job.gate, Rules::default());
         let with_gate = parse("[retrain]\n[gate]\nmae_max = 0.1\n").expect("a job");
-        assert_eq!(with_gate.gate, Rules { mae_max: Some(0.1), mse_max: None, skill_min: None });
+        assert_eq!(with_gate.gate, Rules { mae_max: Some(0.1), ..Rules::NONE });
+        assert_eq!(job.data, grid::Settings::of(grid::Grid::AsRecorded));
     }
 
     #[test]
@@ -228,6 +235,21 @@ mod tests {
         );
         check("[retrain]\ntargets = [\"view\"]\n", &["w.toml:2:12: unknown variant `view`"]);
         check("[retrain]\n[gate]\n", &["w.toml:2:1: sets no rule"]);
+        check("[retrain]\n[gate]\nbetter_than_champion = true\nchampion_margin = 1.5\n", &["w.toml:4:19: must be a"]);
+        check(
+            "[retrain]\nrecipe = \"level\"\nhorizon = 2\nchallengers = [\"ridge\"]\n",
+            &["w.toml:3:11: recipe `level` forecasts one row ahead", "w.toml:4:15: recipe `level` has no linear part"],
+        );
+        check("[retrain]\n[data]\ngrid = \"7m\"\n", &["w.toml:3:8: unknown variant `7m`"]);
+        check("[retrain]\n[data]\nvalidation_share = 1\n", &["w.toml:3:20: must be a number above 0 and below 1"]);
+        check(
+            "[retrain]\nrecipe = \"increment\"\n[data]\ngrid = \"as-recorded\"\n",
+            &["w.toml:4:8: recipe `increment` needs an even grid"],
+        );
+        check(
+            "[retrain]\nrecipe = \"level\"\n[data]\nvalidation = \"rolling\"\n",
+            &["w.toml:4:14: recipe `level` validates as the reference does"],
+        );
         check("[retrain]\n[gate]\nmae_max = nan\n", &["w.toml:3:11: must be a number of at least 0, not NaN"]);
         check(
             "[retrain]\n[trigger.cron]\nschedule = \"0 0 30 2 *\"\ntimezone = \"Etc/UTC\"\n",

@@ -1,8 +1,8 @@
 //! Kind `retrain`: train, judge, register, promote.
 
-use super::spec::{fraction, positive, rate, whole};
+use super::spec::{fraction, interval, positive, rate, whole};
 use crate::data::Target;
-use crate::recipe::Recipe;
+use crate::recipe::{Options, Recipe};
 use crate::train::Settings;
 use serde::{Deserialize, Serialize};
 
@@ -40,9 +40,63 @@ pub struct Retrain {
     /// What all random choices follow from: the same seed gives the same model. 0 to 2^63 − 1.
     #[serde(default = "seed", deserialize_with = "whole")]
     pub seed: u64,
+    /// Grid steps forecast at once by `increment`, 1 to so many; 1 to 1000. `level` forecasts one row ahead.
+    #[serde(default = "horizon", deserialize_with = "positive::<_, 1000>")]
+    pub horizon: u32,
+    /// Grid steps that the network of `increment` reads; 1 to 1000. `level` reads 20 rows.
+    #[serde(default = "sequence", deserialize_with = "positive::<_, 1000>")]
+    pub sequence: u32,
+    /// Networks trained from as many seeds, whose mean is the forecast of `increment`; 1 to 20.
+    #[serde(default = "members", deserialize_with = "positive::<_, 20>")]
+    pub members: u32,
+    /// Other models on the same features that are judged like the networks; the best that passes is promoted.
+    #[serde(default)]
+    pub challengers: Vec<Challenger>,
+    /// Share of truths that the intervals of `increment` are to hold; above 0, below 1.
+    #[serde(default = "usual_interval", deserialize_with = "interval")]
+    pub interval: f64,
+    /// Whether to measure how much worse the forecasts are without each feature. Takes as long as judging, several
+    /// times for each feature.
+    #[serde(default)]
+    pub importance: bool,
+}
+
+/// A model besides the LSTM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Challenger {
+    /// The linear part alone: least absolute errors with a ridge penalty.
+    Ridge,
 }
 
 impl Retrain {
+    /// What the job leaves out and the recipe has numbers of its own for; `level` has the reference's.
+    pub(super) fn default_to_recipe(&mut self, is_set: impl Fn(&str) -> bool) {
+        if self.recipe != Recipe::Increment {
+            return;
+        }
+        let mut whole = |key: &str, field: &mut u32, default: u32| {
+            if !is_set(key) {
+                *field = default;
+            }
+        };
+        whole("epochs", &mut self.epochs, 12);
+        whole("batch_size", &mut self.batch_size, 256);
+        whole("hidden", &mut self.hidden, 32);
+        whole("dense", &mut self.dense, 32);
+        if !is_set("learning_rate") {
+            self.learning_rate = 0.002;
+        }
+        if !is_set("dropout") {
+            self.dropout = 0.1;
+        }
+    }
+
+    /// What the recipe leaves to the job.
+    pub fn options(&self) -> Options {
+        Options { sequence: self.sequence as usize, horizon: self.horizon as usize }
+    }
+
     /// The settings of a training.
     pub fn training(&self) -> Settings {
         Settings {
@@ -92,4 +146,20 @@ fn dropout() -> f64 {
 
 fn seed() -> u64 {
     1
+}
+
+fn horizon() -> u32 {
+    1
+}
+
+fn sequence() -> u32 {
+    48
+}
+
+fn members() -> u32 {
+    1
+}
+
+fn usual_interval() -> f64 {
+    0.8
 }

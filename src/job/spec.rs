@@ -1,8 +1,10 @@
 //! Text → [`Spec`] → checked [`Job`]: what serde cannot say of a job file is said here, all of it at once.
 
+use super::data::DataSpec;
 use super::{Alerts, Job, Kind, Retrain};
 use crate::document::{self, Problem};
 use crate::gate::Rules;
+use crate::recipe::Recipe;
 use crate::trigger::cron::Cron;
 use chrono::Utc;
 use chrono_tz::Tz;
@@ -21,6 +23,8 @@ pub(super) struct Spec {
     retrain: Option<Retrain>,
     #[serde(default)]
     trigger: Triggers,
+    #[serde(default)]
+    data: DataSpec,
     gate: Option<Rules>,
     #[serde(default)]
     alerts: Alerts,
@@ -75,10 +79,11 @@ impl Spec {
             None => Problem::general(file, message),
         };
         let mut problems = Vec::new();
-        let Some(retrain) = self.retrain else {
+        let Some(mut retrain) = self.retrain else {
             let problem = Problem::general(file, "has no kind, so there is nothing to do");
             return Err(vec![problem.help("say what the job does by a table of that name: [retrain]")]);
         };
+        retrain.default_to_recipe(|key| places.find(&format!("retrain.{key}")).is_some());
         if retrain.targets.is_empty() {
             let all = "leave `targets` out for all three: views, likes, comments";
             problems.push(at("retrain.targets", "names no target".to_owned()).help(all));
@@ -91,10 +96,12 @@ impl Spec {
         }
         let cron = self.trigger.cron.and_then(|spec| spec.check(&at, &mut problems));
         let gate = self.gate.unwrap_or_default();
-        if complete && gate == (Rules { mae_max: None, mse_max: None, skill_min: None }) {
+        if complete && (Rules { champion_margin: 0.0, ..gate }) == Rules::NONE {
             let problem = at("gate", "sets no rule, so every version would pass".to_owned());
             problems.push(
-                problem.help("set mae_max, mse_max or skill_min, or leave [gate] out for the defaults of all three"),
+                problem.help(
+                    "set mae_max, mse_max, skill_min or better_than_champion, or leave [gate] out for the defaults",
+                ),
             );
         }
         let limits = [("mae_max", gate.mae_max), ("mse_max", gate.mse_max), ("skill_min", gate.skill_min)];
@@ -108,10 +115,30 @@ impl Spec {
                 problems.push(at(&format!("gate.{rule}"), format!("must be a number of {range}, not {limit}")));
             }
         }
+        if !(0.0..1.0).contains(&gate.champion_margin) {
+            let message = format!("must be a number from 0 to below 1, not {}", gate.champion_margin);
+            problems.push(at("gate.champion_margin", message));
+        }
+        if retrain.recipe == Recipe::Level {
+            let foreign = [
+                ("horizon", retrain.horizon != 1, "forecasts one row ahead"),
+                ("members", retrain.members != 1, "is one network"),
+                ("challengers", !retrain.challengers.is_empty(), "has no linear part"),
+                ("importance", retrain.importance, "does not measure the importance of features"),
+            ];
+            for (key, wrong, does) in foreign {
+                if wrong {
+                    let problem = at(&format!("retrain.{key}"), format!("recipe `level` {does}"));
+                    problems.push(problem.help("leave it out, or choose recipe = \"increment\""));
+                }
+            }
+        }
+        let data = self.data.fill(retrain.recipe, &at, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
         Ok(Job {
+            data,
             name: name.to_owned(),
             description: self.description,
             kind: Kind::Retrain(retrain),
@@ -260,4 +287,23 @@ fn number<'de, D: Deserializer<'de>>(
 ) -> Result<f64, D::Error> {
     let number = f64::deserialize(deserializer)?;
     if fine(number) { Ok(number) } else { Err(D::Error::custom(format!("must be a number {range}, not {number}"))) }
+}
+
+/// A share that leaves something on both sides: above 0 and below 1.
+pub(super) fn inner_share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    interval(deserializer).map(Some)
+}
+
+/// Splits of a rolling validation: 2 to 20.
+pub(super) fn splits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    match u32::try_from(number) {
+        Ok(n) if (2..=20).contains(&n) => Ok(Some(n)),
+        _ => Err(D::Error::custom(format!("must be a whole number from 2 to 20, not {number}"))),
+    }
+}
+
+/// A share of truths: above 0 and below 1.
+pub(super) fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    number(deserializer, |n| n > 0.0 && n < 1.0, "above 0 and below 1")
 }

@@ -20,6 +20,20 @@ pub(super) fn weights(config: Config, random: &mut ChaCha8Rng) -> Weights {
     Weights { config, first, second, dense: dense(config.hidden, config.dense), output: dense(config.dense, 1) }
 }
 
+/// One LSTM layer.
+pub(super) fn lstm(input: usize, hidden: usize, random: &mut ChaCha8Rng) -> LstmWeights {
+    LstmWeights {
+        input: glorot_uniform(input, 4 * hidden, random),
+        recurrent: orthogonal(hidden, 4 * hidden, random),
+        bias: (0..4 * hidden).map(|k| if (2 * hidden..3 * hidden).contains(&k) { 1.0 } else { 0.0 }).collect(),
+    }
+}
+
+/// One dense layer.
+pub(super) fn dense(input: usize, output: usize, random: &mut ChaCha8Rng) -> DenseWeights {
+    DenseWeights { kernel: glorot_uniform(input, output, random), bias: vec![0.0; output] }
+}
+
 /// `[input, output]`, uniform within ± √(6 / (input + output)). For an LSTM `output` is all four gates, as in Keras.
 fn glorot_uniform(input: usize, output: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
     let limit = (6.0 / (input + output) as f64).sqrt() as f32;

@@ -8,9 +8,11 @@ mod gemm;
 mod init;
 mod kernel;
 mod lstm;
+mod mixture;
 mod network;
 
 pub use lstm::Dropout;
+pub use mixture::{Mixture, MixtureConfig, MixtureWeights};
 pub use network::Network;
 
 use serde::{Deserialize, Serialize};

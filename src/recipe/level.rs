@@ -4,9 +4,13 @@
 //! within a video; the target is the scaled count at the next step; the first 80 % of all windows train. The scalers
 //! see the future and validation is the last videos only: known faults, kept so that figures can be compared.
 
-use super::{Error, Prepared};
-use crate::data::Series;
+use super::split::Split;
+use super::{Error, Prepared, Table};
+use crate::data::{Series, Target};
+use crate::grid::{self, Grid, Settings, VideoReport};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::ops::Range;
 
 /// Steps a window holds.
 pub const STEPS: usize = 20;
@@ -72,11 +76,42 @@ impl Scalers {
     }
 }
 
+/// Scaled features of every row.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// `[rows, features]`
+    pub(super) features: Vec<f32>,
+    /// Rows of each video, in the order of [`Scalers::videos`].
+    pub(super) videos: Vec<Range<usize>>,
+    /// How to get counts back.
+    pub scalers: Scalers,
+}
+
+impl Rows {
+    /// The scaled count of `target` in a row.
+    pub(super) fn value(&self, target: Target, row: usize) -> f32 {
+        self.features[row * FEATURES.len() + target.index()]
+    }
+
+    /// The video a row belongs to.
+    pub(super) fn video(&self, row: usize) -> usize {
+        self.videos.partition_point(|rows| rows.end <= row)
+    }
+}
+
 /// Scales, cuts windows and splits them.
-pub(super) fn prepare(series: &Series) -> Result<Prepared, Error> {
+pub(super) fn prepare(series: &Series, data: &Settings) -> Result<Prepared, Error> {
     if series.is_empty() {
         return Err(Error::NoRows);
     }
+    let (series, mut reports) = if data.grid == Grid::AsRecorded {
+        let reports = series.videos.iter().map(|video| VideoReport::of(series, video, data)).collect::<Vec<_>>();
+        (Cow::Borrowed(series), reports)
+    } else {
+        let (gridded, reports) = grid::lay(series, data);
+        (Cow::Owned(gridded.to_series()), reports)
+    };
+    let series = series.as_ref();
     let mut features = Vec::with_capacity(series.len() * FEATURES.len());
     let mut starts = Vec::with_capacity(series.len());
     let mut videos = Vec::with_capacity(series.videos.len());
@@ -114,7 +149,14 @@ pub(super) fn prepare(series: &Series) -> Result<Prepared, Error> {
         features: FEATURES.map(str::to_owned).to_vec(),
         videos: scalers,
     };
-    Ok(Prepared { features, videos, starts, n_train, scalers, remarks })
+    for (report, rows) in reports.iter_mut().zip(&videos) {
+        let of_video = |starts: &[u32]| starts.iter().filter(|&&start| rows.contains(&(start as usize))).count();
+        (report.train, report.validation) = (of_video(&starts[..n_train]), of_video(&starts[n_train..]));
+    }
+    let validation = starts.split_off(n_train);
+    let split = Split { train: starts, newest: Vec::new(), validation };
+    let table = Table::Level(Rows { features, videos, scalers });
+    Ok(Prepared { table, split, folds: Vec::new(), pools: Vec::new(), reports, remarks })
 }
 
 /// The last [`STEPS`] rows of a video as the network sees them, `[steps, features]`; `rows` must be that many.
@@ -136,8 +178,23 @@ fn raw_features(series: &Series, row: usize) -> [f64; FEATURES.len()] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Target, Video, growth_rate};
+    use crate::data::{Video, growth_rate};
     use proptest::prelude::*;
+
+    fn prepare(series: &Series) -> Result<Prepared, Error> {
+        super::prepare(series, &Settings::of(Grid::AsRecorded))
+    }
+
+    fn rows(prepared: &Prepared) -> &Rows {
+        match &prepared.table {
+            Table::Level(rows) => rows,
+            Table::Increment(_) => panic!("the recipe is `level`"),
+        }
+    }
+
+    fn starts(prepared: &Prepared) -> Vec<u32> {
+        [prepared.split.train.as_slice(), &prepared.split.validation].concat()
+    }
 
     /// Series of the given counts (the same for all targets, shifted), a minute apart.
     fn series(videos: &[Vec<f64>]) -> Series {
@@ -163,13 +220,14 @@ mod tests {
     fn windows_are_cut_as_in_the_reference() {
         let ramp = |n: usize| (0..n).map(|k| k as f64).collect::<Vec<_>>();
         let prepared = prepare(&series(&[ramp(20), ramp(25), ramp(31)])).expect("enough");
-        assert_eq!(prepared.starts.len(), 5 + 11, "none, 5 and 11 windows");
+        assert_eq!(starts(&prepared).len(), 5 + 11, "none, 5 and 11 windows");
         let (train, validation) = (prepared.train(Target::Views), prepared.validation(Target::Views));
         assert_eq!((train.len(), validation.len()), (12, 4), "int(0.8 * 16)");
-        assert_eq!(train.first(0), 0.0);
-        assert!((train.truth(0) - 20.0 / 24.0).abs() < 1e-7);
-        assert!((train.last(0) - 19.0 / 24.0).abs() < 1e-7);
-        assert!((validation.truth(3) - 1.0).abs() < 1e-7);
+        let close = |value: Option<f64>, expected: f64| (value.expect("known") - expected).abs() < 1e-7;
+        assert!(close(train.before(0, 19), 0.0) && train.before(0, 20).is_none());
+        assert!(close(Some(train.truth(0, 0)), 20.0 / 24.0));
+        assert!(close(train.before(0, 0), 19.0 / 24.0));
+        assert!(close(Some(validation.truth(3, 0)), 1.0));
         assert_eq!(validation.counts_per_unit(3), 30.0);
         assert_eq!(prepared.remarks.len(), 1, "{:?}", prepared.remarks);
     }
@@ -187,9 +245,9 @@ mod tests {
     #[test]
     fn constant_counts_become_zero() {
         let prepared = prepare(&series(&[vec![5.0; 40]])).expect("enough");
-        assert!(prepared.features.iter().all(|&f| f == 0.0));
+        assert!(rows(&prepared).features.iter().all(|&f| f == 0.0));
         assert_eq!(prepared.remarks.len(), 3);
-        assert_eq!(prepared.scalers.videos[0].1.unscale(0, 0.0), 5.0);
+        assert_eq!(rows(&prepared).scalers.videos[0].1.unscale(0, 0.0), 5.0);
     }
 
     proptest! {
@@ -200,15 +258,15 @@ mod tests {
             let videos: Vec<Vec<f64>> = lengths.iter().map(|&n| (0..n).map(|k| (k * k) as f64).collect()).collect();
             let series = series(&videos);
             if let Ok(prepared) = prepare(&series) {
-                for &start in &prepared.starts {
+                for start in starts(&prepared) {
                     let rows = start as usize..start as usize + STEPS + 1;
                     let video = series.videos.iter().find(|v| v.rows.contains(&rows.start)).expect("some video");
                     prop_assert!(rows.end <= video.rows.end, "{rows:?} leaves {:?}", video.rows);
                     prop_assert!(series.at[rows.end - 2] < series.at[rows.end - 1], "the target lies after the window");
                 }
                 let expected: usize = lengths.iter().map(|n| n.saturating_sub(STEPS)).sum();
-                prop_assert_eq!(prepared.starts.len(), expected);
-                prop_assert_eq!(prepared.n_train, (0.8 * expected as f64) as usize);
+                prop_assert_eq!(starts(&prepared).len(), expected);
+                prop_assert_eq!(prepared.split.train.len(), (0.8 * expected as f64) as usize);
             }
         }
 
@@ -222,11 +280,8 @@ mod tests {
             let row = 3 + ((counts.len() - 3) as f64 * later) as usize;
             counts[row] = f64::from(other);
             let after = prepare(&series(&[counts])).expect("enough");
-            for (index, &start) in before.starts.iter().enumerate().filter(|&(_, &start)| start as usize + STEPS <= row) {
-                let window = |prepared: &Prepared| {
-                    let all = crate::recipe::Windows::all(prepared, Target::Likes);
-                    all.batch(index..index + 1)
-                };
+            for start in starts(&before).into_iter().filter(|&start| start as usize + STEPS <= row) {
+                let window = |prepared: &Prepared| prepared.at(Target::Likes, &[start]).batch(0..1);
                 prop_assert_eq!(window(&before), window(&after), "the window at {} changed with row {}", start, row);
             }
         }

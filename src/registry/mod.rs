@@ -15,7 +15,7 @@ mod staging;
 mod version;
 
 pub use files::Lock;
-pub use metadata::Metadata;
+pub use metadata::{Importance, Member, Metadata, Rolling};
 pub use staging::Staging;
 pub use version::Version;
 
@@ -35,6 +35,8 @@ pub mod file {
     pub const SCALER: &str = "scaler.json";
     /// The epochs of its training.
     pub const HISTORY: &str = "history.json";
+    /// How much each feature matters, as a picture; only where the job asked.
+    pub const IMPORTANCE: &str = "importance.svg";
     /// The job as it ran, defaults filled in.
     pub const JOB: &str = "job.toml";
     /// Beside the versions: which one is in service.

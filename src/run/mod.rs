@@ -7,7 +7,7 @@ mod promotion;
 mod report;
 mod retrain;
 
-pub use predict::{Forecast, Impossible, Predictions, predict};
+pub use predict::{Backtested, Forecast, Impossible, Predictions, backtest, predict};
 pub use promotion::{promote, reconcile, rollback, verified};
 pub use report::{RunReport, TargetReport, report};
 
@@ -137,6 +137,12 @@ pub enum Error {
     NoChampion {
         /// Whose.
         target: Target,
+    },
+    /// Where a backtest's forecasts were to go.
+    #[error("write the forecasts: {source}")]
+    Backtest {
+        /// Why.
+        source: std::io::Error,
     },
     /// A version that this program cannot use.
     #[error("forecast {target} with {version}: {reason}")]

@@ -37,8 +37,13 @@ pub(super) async fn register(
         mae_counts: Some(scores.own.counts.mae),
         mae_last_value: naive(Naive::LastValue),
         mae_drift: naive(Naive::Drift),
-        mae_seasonal: None,
+        mae_seasonal: naive(Naive::SeasonalDrift),
         skill: scores.skill,
+        mae_drift_day: naive(Naive::DriftDay),
+        mase: scores.mase,
+        share_beaten: scores.share_beaten,
+        coverage: scores.coverage,
+        input_psi: None,
     };
     let row = store::Version {
         target,

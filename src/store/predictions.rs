@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Error, Result, Store, stamp};
+use super::{Error, Result, Store, finite, stamp};
 
 /// One forecast for one video.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, sqlx::FromRow)]
@@ -23,6 +23,10 @@ pub struct Prediction {
     pub last_value: f64,
     /// The count expected at `forecast_for`.
     pub forecast: f64,
+    /// Lower end of the forecast's interval, where the version gives one.
+    pub lower: Option<f64>,
+    /// Its upper end.
+    pub upper: Option<f64>,
 }
 
 impl Store {
@@ -33,8 +37,8 @@ impl Store {
             for prediction in predictions {
                 sqlx::query(
                     "INSERT INTO predictions
-                         (made_at, target, version, video_id, based_on, forecast_for, last_value, forecast)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                         (made_at, target, version, video_id, based_on, forecast_for, last_value, forecast, lower, upper)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
                 )
                 .bind(stamp(prediction.made_at))
                 .bind(&prediction.target)
@@ -44,6 +48,8 @@ impl Store {
                 .bind(stamp(prediction.forecast_for))
                 .bind(prediction.last_value)
                 .bind(prediction.forecast)
+                .bind(prediction.lower.and_then(finite))
+                .bind(prediction.upper.and_then(finite))
                 .execute(&mut *tx)
                 .await?;
             }
@@ -55,7 +61,7 @@ impl Store {
     pub async fn predictions(&self, target: Option<&str>, limit: u32) -> Result<Vec<Prediction>> {
         Ok(on_pool!(self, |pool| {
             sqlx::query_as(
-                "SELECT made_at, target, version, video_id, based_on, forecast_for, last_value, forecast
+                "SELECT made_at, target, version, video_id, based_on, forecast_for, last_value, forecast, lower, upper
                  FROM predictions WHERE $1 IS NULL OR target = $1 ORDER BY id DESC LIMIT $2",
             )
             .bind(target)

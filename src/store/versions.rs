@@ -59,8 +59,18 @@ pub struct Metrics {
     pub mae_drift: Option<f64>,
     /// MAE of the growth of the same hours a day ago, scaled units.
     pub mae_seasonal: Option<f64>,
-    /// 1 − MAE / MAE of the best naive forecast.
+    /// 1 − MAE / MAE of the best naive forecast: the median over series and horizons.
     pub skill: Option<f64>,
+    /// MAE of the drift over a day, scaled units.
+    pub mae_drift_day: Option<f64>,
+    /// MAE / MAE of repeating the last value on the training points; the median over series.
+    pub mase: Option<f64>,
+    /// Share of series and horizons at which every naive forecast is beaten.
+    pub share_beaten: Option<f64>,
+    /// Share of truths within the intervals.
+    pub coverage: Option<f64>,
+    /// How far the growth that was seen has drifted from that of the training: population stability index.
+    pub input_psi: Option<f64>,
 }
 
 /// Inserts one measurement, once.
@@ -68,8 +78,9 @@ macro_rules! insert_metrics {
     ($tx:ident, $metrics:ident) => {
         sqlx::query(
             "INSERT INTO model_metrics (target, version, dataset, measured_at, run_id, n_points, mae, mse, rmse,
-                 mae_counts, mae_last_value, mae_drift, mae_seasonal, skill)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                 mae_counts, mae_last_value, mae_drift, mae_seasonal, skill, mae_drift_day, mase, share_beaten,
+                 coverage, input_psi)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
              ON CONFLICT (target, version, dataset, measured_at) DO NOTHING",
         )
         .bind(&$metrics.target)
@@ -86,6 +97,11 @@ macro_rules! insert_metrics {
         .bind($metrics.mae_drift.and_then(finite))
         .bind($metrics.mae_seasonal.and_then(finite))
         .bind($metrics.skill.and_then(finite))
+        .bind($metrics.mae_drift_day.and_then(finite))
+        .bind($metrics.mase.and_then(finite))
+        .bind($metrics.share_beaten.and_then(finite))
+        .bind($metrics.coverage.and_then(finite))
+        .bind($metrics.input_psi.and_then(finite))
         .execute(&mut *$tx)
         .await
         .map_err(|error| $metrics.problem(error))?
@@ -172,7 +188,8 @@ impl Store {
         Ok(on_pool!(self, |pool| {
             sqlx::query_as(
                 "SELECT target, version, dataset, measured_at, run_id, n_points, mae, mse, rmse,
-                     mae_counts, mae_last_value, mae_drift, mae_seasonal, skill
+                     mae_counts, mae_last_value, mae_drift, mae_seasonal, skill, mae_drift_day, mase, share_beaten,
+                     coverage, input_psi
                  FROM model_metrics WHERE target = $1 AND version = $2
                  ORDER BY measured_at DESC, dataset",
             )

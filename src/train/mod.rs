@@ -4,6 +4,9 @@
 //! the network.
 
 mod early_stop;
+mod mixture;
+
+pub use mixture::{Mixed, forecast_mixture, train_mixture};
 
 use crate::model::{Config, Dropout, Network};
 use crate::recipe::Windows;
@@ -167,35 +170,41 @@ pub fn train(
 
 /// The network's outputs for all `windows`, scaled, dropout off.
 pub fn forecast(network: &Network, windows: &Windows<'_>) -> Vec<f32> {
-    let device = network.devices().into_iter().next().unwrap_or_else(Device::flex);
-    let mut out = Vec::with_capacity(windows.len());
+    let mut out = Vec::with_capacity(windows.len() * windows.outputs());
     for begin in (0..windows.len()).step_by(FORECAST_BATCH) {
-        let range = begin..(begin + FORECAST_BATCH).min(windows.len());
-        let shape = [range.len(), windows.steps(), windows.width()];
-        let batch = Tensor::from_data(TensorData::new(windows.batch(range), shape), &device);
-        out.extend(to_vec(network.forward(batch, None)));
+        let batch = windows.batch(begin..(begin + FORECAST_BATCH).min(windows.len()));
+        out.extend(forecast_batch(network, &batch, windows.steps(), windows.width()));
     }
     out
 }
 
+/// The same for windows that are copied out already, `[windows, steps, width]`.
+pub fn forecast_batch(network: &Network, windows: &[f32], steps: usize, width: usize) -> Vec<f32> {
+    let device = network.devices().into_iter().next().unwrap_or_else(Device::flex);
+    let shape = [windows.len() / (steps * width), steps, width];
+    to_vec(network.forward(Tensor::from_data(TensorData::new(windows.to_vec(), shape), &device), None))
+}
+
 fn validate(network: &Network, windows: &Windows<'_>) -> Errors {
     let forecasts = forecast(network, windows);
-    let differences: Vec<f32> = forecasts.iter().enumerate().map(|(k, f)| f - windows.truth(k)).collect();
+    let mut truth = Vec::with_capacity(forecasts.len());
+    (0..windows.len()).for_each(|k| windows.copy_truth(k, &mut truth));
+    let differences: Vec<f32> = forecasts.iter().zip(&truth).map(|(f, truth)| f - truth).collect();
     Errors::of(&differences)
 }
 
-/// One batch: windows `[batch, steps, features]` and their targets `[batch, 1]`.
+/// One batch: windows `[batch, steps, features]` and their targets `[batch, outputs]`.
 fn gather(windows: &Windows<'_>, indices: &[usize], device: &Device) -> (Tensor<3>, Tensor<2>) {
     let mut values = Vec::with_capacity(indices.len() * windows.steps() * windows.width());
     let mut truth = Vec::with_capacity(indices.len());
     for &index in indices {
         windows.copy_to(index, &mut values);
-        truth.push(windows.truth(index));
+        windows.copy_truth(index, &mut truth);
     }
     let shape = [indices.len(), windows.steps(), windows.width()];
     (
         Tensor::from_data(TensorData::new(values, shape), device),
-        Tensor::from_data(TensorData::new(truth, [indices.len(), 1]), device),
+        Tensor::from_data(TensorData::new(truth, [indices.len(), windows.outputs()]), device),
     )
 }
 

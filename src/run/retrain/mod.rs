@@ -1,25 +1,31 @@
 //! Kind `retrain`: read, prepare, then for each target train, export, judge, register, promote.
 
+mod contender;
+mod importance;
 mod judging;
+mod rolling;
 mod training;
 
 use super::{Context, Error, promotion};
 use crate::data::{DataVersion, Target};
 use crate::event::{Event, Listener};
 use crate::host::Memory;
-use crate::job::{Job, Retrain};
-use crate::recipe::{Prepared, Recipe};
+use crate::job::{Challenger, Job, Retrain};
+use crate::recipe::{Blend, Prepared, Recipe};
 use crate::registry::Metadata;
 use crate::runtime::{self, Library};
 use crate::store::{self, Claim, RunTarget, TargetState};
+use crate::train::Mixed;
 use crate::watch::Watch;
 use backon::{ExponentialBuilder, Retryable};
+use contender::{Contender, Model};
 use judging::{Candidate, judge};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::OnceCell;
 use tokio::task::{JoinSet, spawn_blocking};
-use training::train_watched;
+use training::{mixtures, train_watched};
 
 /// How often clocks and memory are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -34,6 +40,8 @@ struct Shared {
     data_version: DataVersion,
     library: Library,
     stop: Arc<AtomicBool>,
+    /// The networks of `increment`, which serve all targets: trained by the target that comes first.
+    mixed: OnceCell<Arc<Vec<Mixed>>>,
     /// Set before `stop` when it is one model's failure that stops the others.
     failed: AtomicBool,
     listener: Listener,
@@ -57,7 +65,7 @@ pub(super) async fn retrain(
         let row = RunTarget { target: target.to_string(), ..begun() };
         context.store.save_target(claim, &row).await?;
     }
-    let read = read_and_prepare(context, settings.recipe, &listener).await;
+    let read = read_and_prepare(context, job, settings, &listener).await;
     let probed = probe.await.map_err(|_| Error::Panicked { target: first })??;
     let (prepared, data_version) = read?;
     if stop.load(Ordering::Relaxed) {
@@ -74,6 +82,7 @@ pub(super) async fn retrain(
         data_version,
         library,
         stop,
+        mixed: OnceCell::new(),
         failed: AtomicBool::new(false),
         listener,
     });
@@ -120,13 +129,16 @@ pub(super) async fn retrain(
 
 async fn read_and_prepare(
     context: &Context,
-    recipe: Recipe,
+    job: &Job,
+    settings: &Retrain,
     listener: &Listener,
 ) -> Result<(Prepared, DataVersion), Error> {
     let source = context.source().await?;
     let (series, report) = source.read(|rows| listener(Event::Reading { rows })).await?;
     // millions of rows are hashed and scaled here; the other tasks of this thread move elsewhere meanwhile
-    let (data_version, prepared) = tokio::task::block_in_place(|| (series.fingerprint(), recipe.prepare(&series)));
+    let (data_version, prepared) = tokio::task::block_in_place(|| {
+        (series.fingerprint(), settings.recipe.prepare(&series, &job.data, &settings.options()))
+    });
     tracing::info!(rows = series.len(), videos = series.videos.len(), sha256 = %data_version.sha256, "rows read");
     report.sentences().into_iter().for_each(|sentence| listener(Event::Remark(sentence)));
     let prepared = prepared?;
@@ -141,35 +153,70 @@ async fn read_and_prepare(
     Ok((prepared, data_version))
 }
 
-/// From training to the champion's place. Says whether the version passed its gate.
+/// From training to the champion's place. Says whether a version passed its gate.
 async fn one_target(shared: &Arc<Shared>, target: Target) -> Result<bool, Error> {
     let began = Instant::now();
-    let trained = train_watched(shared, target).await?;
-    let training_seconds = began.elapsed().as_secs_f64();
-
-    let rows = shared.context.store.versions(Some(&target.to_string())).await?;
-    let used = rows.iter().filter_map(|row| row.version.parse().ok()).max();
-    let Candidate { staging, metadata } =
-        in_thread(shared, target, move |shared| judge(&shared, target, &trained, training_seconds, used)).await?;
-
-    // A worker that was given up must not publish: the claim is checked right before the version becomes visible.
-    shared.save_target(&metadata, TargetState::Running, None).await?;
-    let (metadata, metadata_sha256) = in_thread(shared, target, move |_| Ok(staging.publish(metadata)?)).await?;
-    register(shared, &metadata, &metadata_sha256).await?;
-    let passed = metadata.verdict.passed;
+    let contenders = contenders(shared, target).await?;
+    let rolling = in_thread(shared, target, move |shared| rolling::roll(&shared, target)).await?;
+    let mut judged = Vec::new();
+    for contender in contenders {
+        let rows = shared.context.store.versions(Some(&target.to_string())).await?;
+        let used = rows.iter().filter_map(|row| row.version.parse().ok()).max();
+        let rolling = rolling.clone();
+        let Candidate { staging, metadata } = in_thread(shared, target, move |shared| {
+            judge(&shared, target, &contender, rolling.as_ref(), used)
+        })
+        .await?;
+        // A worker that was given up must not publish: the claim is checked right before the version becomes visible.
+        shared.save_target(&metadata, TargetState::Running, None).await?;
+        let (metadata, metadata_sha256) = in_thread(shared, target, move |_| Ok(staging.publish(metadata)?)).await?;
+        register(shared, &metadata, &metadata_sha256).await?;
+        judged.push(metadata);
+    }
+    let best = best(judged);
+    let passed = best.verdict.passed;
     if passed {
         let cause = format!("run {} of {} passed its gate", shared.claim.run_id, shared.job.name);
-        promotion::bring_into_service(&shared.context, Some(shared.claim), target, metadata.version, &cause).await?;
+        promotion::bring_into_service(&shared.context, Some(shared.claim), target, best.version, &cause).await?;
     }
     let state = if passed { TargetState::Succeeded } else { TargetState::Rejected };
-    shared.save_target(&metadata, state, Some(began.elapsed().as_secs_f64())).await?;
+    shared.save_target(&best, state, Some(began.elapsed().as_secs_f64())).await?;
     (shared.listener)(Event::Judged {
         target,
-        version: metadata.version.to_string(),
-        verdict: metadata.verdict.word().to_owned(),
+        version: best.version.to_string(),
+        verdict: best.verdict.word().to_owned(),
         promoted: passed,
     });
     Ok(passed)
+}
+
+/// Trains all that wants to become a version, the simplest first.
+async fn contenders(shared: &Arc<Shared>, target: Target) -> Result<Vec<Contender>, Error> {
+    let began = Instant::now();
+    if shared.settings.recipe == Recipe::Level {
+        let model = Model::Level(train_watched(shared, target).await?);
+        return Ok(vec![Contender { model, training_seconds: began.elapsed().as_secs_f64() }]);
+    }
+    let mut contenders = Vec::new();
+    if shared.settings.challengers.contains(&Challenger::Ridge) {
+        let fit = |shared: Arc<Shared>| Ok(Model::Ridge(Blend::fit(&shared.prepared.pools[0])));
+        let model = in_thread(shared, target, fit).await?;
+        contenders.push(Contender { model, training_seconds: began.elapsed().as_secs_f64() });
+    }
+    let began = Instant::now();
+    let model = Model::Mixture(mixtures(shared, target).await?);
+    contenders.push(Contender { model, training_seconds: began.elapsed().as_secs_f64() });
+    Ok(contenders)
+}
+
+/// The one to go on with: one that passed before one that did not, then the smallest error.
+fn best(judged: Vec<Metadata>) -> Metadata {
+    let order = |metadata: &Metadata| (!metadata.verdict.passed, metadata.metrics.own.scaled.mae);
+    let better = |a: &Metadata, b: &Metadata| {
+        let (a, b) = (order(a), order(b));
+        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+    };
+    judged.into_iter().min_by(better).expect("at least the network was judged")
 }
 
 /// Writes the published version into the state database. A run that was taken away meanwhile leaves nothing behind.

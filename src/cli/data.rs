@@ -1,0 +1,115 @@
+//! `retraind data`
+
+use super::exit::Failure;
+use super::output::{Output, count, number, text, time};
+use crate::data::Target;
+use crate::grid::VideoReport;
+use crate::job::{self, Kind, WEEKLY_RETRAIN};
+use crate::run::Context;
+use crate::settings;
+use serde::Serialize;
+use std::path::Path;
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Reads as a run of the job would, and trains nothing.")]
+pub(super) struct Args {
+    /// Whose `[data]` and recipe to follow
+    #[arg(default_value = WEEKLY_RETRAIN.0)]
+    job: String,
+    /// Set a key of the job, as `retraind run` does
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    job: &'a str,
+    grid: String,
+    videos: &'a [VideoReport],
+    remarks: &'a [String],
+    /// Why no model could be trained on this; none where one can.
+    problem: Option<String>,
+}
+
+pub(super) async fn data(args: &Args, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
+    let settings = settings::load(config)?.settings;
+    let job = job::find(&settings.jobs.dir, &args.job, &args.set)?;
+    let Kind::Retrain(retrain) = &job.kind;
+    let context = Context::open(settings).await?;
+    let (series, read) = context.source().await?.read(|_| ()).await?;
+    let prepared = tokio::task::block_in_place(|| retrain.recipe.prepare(&series, &job.data, &retrain.options()));
+    let (videos, mut remarks, problem) = match prepared {
+        Ok(prepared) => (prepared.reports, prepared.remarks, None),
+        // what each video gives is what explains it
+        Err(error) => {
+            let look = |video| VideoReport::of(&series, video, &job.data);
+            (series.videos.iter().map(look).collect(), Vec::new(), Some(format!("failed to {error}")))
+        }
+    };
+    remarks.splice(0..0, read.sentences());
+    if args.json {
+        let grid = job.data.grid.to_string();
+        let report = Report { job: &job.name, grid, videos: &videos, remarks: &remarks, problem: problem.clone() };
+        output.json(&report)?;
+    } else {
+        let longest = humantime::format_duration(job.data.longest_gap);
+        let (recipe, grid) = (retrain.recipe, job.data.grid);
+        output.line(&format!("job {}: recipe {recipe}, grid {grid}, no gap above {longest} in a window", job.name))?;
+        table(&videos, output)?;
+        remarks.iter().for_each(|remark| output.say(remark));
+    }
+    match problem {
+        Some(problem) => {
+            output.error(&problem);
+            Ok(ExitCode::from(super::exit::BAD_DATA))
+        }
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn table(videos: &[VideoReport], output: Output) -> std::io::Result<()> {
+    let columns = [
+        text("video"),
+        number("rows"),
+        text("first"),
+        text("last"),
+        number("every"),
+        number("longest gap"),
+        number("gaps"),
+        number("repeats"),
+        number("decreases"),
+        number("zeros"),
+        number("points"),
+        number("train"),
+        number("validate"),
+    ];
+    let minutes = |seconds: f64| {
+        if seconds < 120.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
+    };
+    let each = |counts: [u64; 3]| Target::ALL.map(|target| counts[target.index()].to_string()).join("/");
+    let rows: Vec<Vec<String>> = videos
+        .iter()
+        .map(|video| {
+            vec![
+                video.id.clone(),
+                count(video.rows as f64),
+                time(video.first),
+                time(video.last),
+                minutes(video.median_interval),
+                minutes(video.longest_interval),
+                video.long_gaps.to_string(),
+                count(video.repeats as f64),
+                each(video.revisions),
+                each(video.dropouts),
+                count(video.points as f64),
+                count(video.train as f64),
+                count(video.validation as f64),
+            ]
+        })
+        .collect();
+    output.table(&columns, &rows)
+}

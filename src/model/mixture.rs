@@ -1,0 +1,146 @@
+//! The network of recipe `increment`: one LSTM layer beside features of the window, then two dense layers.
+
+use super::lstm::{LstmLayer, Options, values};
+use super::{DenseWeights, LstmWeights, init};
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::tensor::activation::tanh;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// How small the last layer begins: the mixture is then what its prior says.
+const SMALL: f32 = 0.01;
+
+/// The shape of a mixture network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MixtureConfig {
+    /// Features of a step of the sequence.
+    pub features: usize,
+    /// Features of a window.
+    pub statics: usize,
+    /// Units of the LSTM layer; 0 leaves it out.
+    pub hidden: usize,
+    /// Units of the dense layer.
+    pub dense: usize,
+    /// Numbers that come out.
+    pub outputs: usize,
+}
+
+impl MixtureConfig {
+    /// Parameters, one bias a gate.
+    pub fn n_parameters(&self) -> usize {
+        let lstm = 4 * self.hidden * (self.features + self.hidden + 1);
+        lstm + (self.hidden + self.statics + 1) * self.dense + (self.dense + 1) * self.outputs
+    }
+}
+
+/// All parameters as plain row-major vectors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MixtureWeights {
+    /// The shape they belong to.
+    pub config: MixtureConfig,
+    /// The LSTM layer, of which the last step goes on; none where the network has no hidden units.
+    pub lstm: Option<LstmWeights>,
+    /// `hidden + statics → dense`, followed by tanh.
+    pub dense: DenseWeights,
+    /// `dense → outputs`.
+    pub output: DenseWeights,
+}
+
+impl MixtureWeights {
+    /// Fresh weights, drawn from `random`.
+    pub fn new(config: MixtureConfig, random: &mut ChaCha8Rng) -> Self {
+        let lstm = (config.hidden > 0).then(|| init::lstm(config.features, config.hidden, random));
+        let dense = init::dense(config.hidden + config.statics, config.dense, random);
+        let mut output = init::dense(config.dense, config.outputs, random);
+        output.kernel.iter_mut().for_each(|weight| *weight *= SMALL);
+        Self { config, lstm, dense, output }
+    }
+}
+
+/// LSTM (last step) ‖ features of the window → dense, tanh → dense.
+#[derive(Module, Debug)]
+pub struct Mixture {
+    lstm: Option<LstmLayer>,
+    dense: Linear,
+    output: Linear,
+}
+
+impl Mixture {
+    /// The network that has these weights.
+    pub fn from_weights(weights: &MixtureWeights, device: &Device) -> Self {
+        Self {
+            lstm: weights.lstm.as_ref().map(|lstm| LstmLayer::new(lstm, device)),
+            dense: linear(&weights.dense, device),
+            output: linear(&weights.output, device),
+        }
+    }
+
+    /// Shapes: `[batch, steps, features]`, `[batch, statics]` → `[batch, outputs]`.
+    ///
+    /// `mask` `[batch, hidden + statics]` is multiplied with what the dense layer sees: dropout, in training.
+    pub fn forward(&self, sequence: Tensor<3>, statics: Tensor<2>, mask: Option<Tensor<2>>) -> Tensor<2> {
+        let seen = match &self.lstm {
+            None => statics,
+            Some(lstm) => {
+                let last: Tensor<2> = lstm.forward(sequence, Options { sequence: false, dropout: None }).squeeze_dim(1);
+                Tensor::cat(vec![last, statics], 1)
+            }
+        };
+        let seen = match mask {
+            None => seen,
+            Some(mask) => seen.mul(mask),
+        };
+        self.output.forward(tanh(self.dense.forward(seen)))
+    }
+
+    /// All parameters, copied out.
+    pub fn weights(&self, config: MixtureConfig) -> MixtureWeights {
+        MixtureWeights {
+            config,
+            lstm: self.lstm.as_ref().map(LstmLayer::weights),
+            dense: dense_weights(&self.dense),
+            output: dense_weights(&self.output),
+        }
+    }
+}
+
+fn linear(weights: &DenseWeights, device: &Device) -> Linear {
+    let output = weights.bias.len();
+    let shape = [weights.kernel.len() / output, output];
+    Linear {
+        weight: Param::from_tensor(Tensor::from_data(TensorData::new(weights.kernel.clone(), shape), device)),
+        bias: Some(Param::from_tensor(Tensor::from_data(TensorData::new(weights.bias.clone(), [output]), device))),
+    }
+}
+
+fn dense_weights(linear: &Linear) -> DenseWeights {
+    DenseWeights {
+        kernel: values(linear.weight.val()),
+        bias: linear.bias.as_ref().map_or_else(Vec::new, |bias| values(bias.val())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    #[test]
+    fn weights_go_out_and_in() {
+        for hidden in [0, 8] {
+            let config = MixtureConfig { features: 3, statics: 5, hidden, dense: 4, outputs: 7 };
+            let weights = MixtureWeights::new(config, &mut ChaCha8Rng::seed_from_u64(1));
+            let device = Device::flex();
+            let network = Mixture::from_weights(&weights, &device);
+            assert_eq!(network.weights(config), weights);
+            assert_eq!(network.num_params(), config.n_parameters());
+            let sequence = Tensor::from_data(TensorData::new(vec![0.5f32; 2 * 6 * 3], [2, 6, 3]), &device);
+            let statics = Tensor::from_data(TensorData::new(vec![0.1f32; 10], [2, 5]), &device);
+            let out = network.forward(sequence, statics, None);
+            assert_eq!(out.dims(), [2, 7]);
+            assert!(values(out).iter().all(|output| output.abs() < 0.1), "it begins near its prior");
+        }
+    }
+}
