@@ -115,14 +115,24 @@ fn ahead(b: &mut Builder, plan: &Plan, time: &str, age_now: &str) -> Ahead {
 
 /// `[batch, horizon, candidates]`
 fn candidates(b: &mut Builder, plan: &Plan, ahead: &Ahead) -> String {
-    let recent = rates(b, plan, "recent", &[(plan.three_hours, 0), (plan.day, 0)]);
+    let (hour, day, half) = (plan.hour, plan.day, 12 * plan.hour);
+    let recent = [(3 * hour, 0), (day, 0), (hour, 0), (half, 0), (day + half, day)];
+    let recent = rates(b, plan, "recent", &recent);
     let mut of_spans = ahead.same_hours.to_vec();
-    for (k, name) in ["three_hours", "one_day"].into_iter().enumerate() {
-        let pace = b.columns(&format!("{name}.pace"), &recent, &[k as i64]);
+    let of_pace = |b: &mut Builder, k: i64, name: &str| {
+        let pace = b.columns(&format!("{name}.pace"), &recent, &[k]);
         let growth = b.node("Mul", &format!("{name}.growth"), &[&pace, &ahead.steps], vec![]);
-        of_spans.push(b.node("Max", name, &[&growth, "none"], vec![]));
-    }
+        b.node("Max", name, &[&growth, "none"], vec![])
+    };
+    of_spans.push(of_pace(b, 0, "three_hours"));
+    of_spans.push(of_pace(b, 1, "one_day"));
     of_spans.push(b.node("Mul", "no_growth", &[&ahead.steps, "none"], vec![]));
+    of_spans.push(of_pace(b, 2, "one_hour"));
+    let (now, then) = (b.columns("half_day", &recent, &[3]), b.columns("half_day_yesterday", &recent, &[4]));
+    let apart = b.node("Sub", "half_day_apart", &[&now, &then], vec![]);
+    let more = b.node("Mul", "half_day_more", &[&apart, &ahead.steps], vec![]);
+    let growth = b.node("Add", "half_day_growth", &[&of_spans[0], &more], vec![]);
+    of_spans.push(b.node("Max", "as_half_day", &[&growth, "none"], vec![]));
     debug_assert_eq!(of_spans.len(), CANDIDATES);
     let last_axis = b.ints("candidate_axis", &[2]);
     let columns: Vec<String> = of_spans

@@ -75,15 +75,16 @@ impl Retrain {
         if self.recipe != Recipe::Increment {
             return;
         }
-        let mut whole = |key: &str, field: &mut u32, default: u32| {
+        let whole = |key: &str, field: &mut u32, default: u32| {
             if !is_set(key) {
                 *field = default;
             }
         };
         whole("epochs", &mut self.epochs, 12);
         whole("batch_size", &mut self.batch_size, 256);
-        whole("hidden", &mut self.hidden, 32);
+        whole("hidden", &mut self.hidden, 16);
         whole("dense", &mut self.dense, 32);
+        whole("sequence", &mut self.sequence, 24);
         if !is_set("learning_rate") {
             self.learning_rate = 0.002;
         }

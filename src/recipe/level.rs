@@ -228,7 +228,7 @@ mod tests {
         assert!(close(Some(train.truth(0, 0)), 20.0 / 24.0));
         assert!(close(train.before(0, 0), 19.0 / 24.0));
         assert!(close(Some(validation.truth(3, 0)), 1.0));
-        assert_eq!(validation.counts_per_unit(3), 30.0);
+        assert_eq!(validation.range(3), 30.0);
         assert_eq!(prepared.remarks.len(), 1, "{:?}", prepared.remarks);
     }
 

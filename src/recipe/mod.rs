@@ -44,6 +44,15 @@ impl Recipe {
         }
     }
 
+    /// Series → the windows that a version of this recipe has not been trained on, which validate: those after `after`,
+    /// microseconds since 1970. None: the recipe needs the version's scalers for that.
+    pub fn unseen(self, series: &Series, data: &Settings, options: &Options, after: Option<i64>) -> Option<Prepared> {
+        match self {
+            Self::Level => None,
+            Self::Increment => Some(increment::unseen(series, data, options, after)),
+        }
+    }
+
     /// The grid where a job names none.
     pub fn usual_grid(self) -> Grid {
         match self {

@@ -75,11 +75,13 @@ fn look_ahead(past: &impl Past, plan: &Plan) -> Ahead {
 pub(super) fn look(past: &impl Past, plan: &Plan) -> Seen {
     let scale = pace(past, plan, 1);
     let ahead = look_ahead(past, plan);
-    let paces = [rate(past, plan, plan.three_hours, 0), rate(past, plan, plan.day, 0)];
+    let paces = [3 * plan.hour, plan.day, plan.hour].map(|steps| rate(past, plan, steps, 0));
+    let half = 12 * plan.hour;
+    let apart = rate(past, plan, half, 0) - rate(past, plan, plan.day + half, plan.day);
     let of_span = |place: usize| -> [f64; CANDIDATES] {
         let [a, b, c] = [0, 1, 2].map(|d| ahead.same_hours[d][place]);
-        let [m, n] = paces.map(|pace| (pace * ahead.steps[place]).max(0.0));
-        [a, b, c, m, n, 0.0]
+        let [three_hours, day, hour] = paces.map(|pace| (pace * ahead.steps[place]).max(0.0));
+        [a, b, c, three_hours, day, 0.0, hour, (a + apart * ahead.steps[place]).max(0.0)]
     };
     let mut candidates = Vec::with_capacity(plan.horizon * CANDIDATES);
     for h in 1..=plan.horizon {

@@ -132,8 +132,8 @@ mod tests {
 
     #[test]
     fn a_blend_is_in_counts() {
-        let blend = Blend { coefficients: vec![vec![0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]; 2] };
-        let candidates = [10.0, 1.0, 1.0, 1.0, 1.0, 0.0, 20.0, 1.0, 1.0, 1.0, 1.0, 0.0];
+        let blend = Blend { coefficients: vec![vec![0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]; 2] };
+        let candidates = [[10.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0], [20.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0]].concat();
         assert_eq!(blend.growth(&candidates, 3.0), [5.0 + 3.0, 10.0 + 6.0]);
     }
 

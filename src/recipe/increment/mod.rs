@@ -141,6 +141,24 @@ pub(super) fn prepare(series: &Series, data: &Settings, options: &Options) -> Re
     Ok(Prepared { table: Table::Increment(Box::new(counts)), split, folds, pools, reports, remarks })
 }
 
+/// All windows whose origin is later than `after` (microseconds since 1970): they validate, and nothing trains.
+pub(super) fn unseen(series: &Series, data: &Settings, options: &Options, after: Option<i64>) -> Prepared {
+    let (grid, reports) = grid::lay(series, data);
+    let plan = Plan::new(data.grid.seconds().unwrap_or(1), options);
+    let stale = u32::try_from(data.stale_after.as_secs()).unwrap_or(u32::MAX);
+    let ranges = ranges(&grid);
+    let counts = Counts { grid, plan, stale, ranges };
+    let mut split = Split::default();
+    for segment in &counts.grid.segments {
+        let later = |&point: &usize| after.is_none_or(|after| counts.grid.time(segment, point) * 1_000_000 > after);
+        let origins = counts.origins(&counts.grid, segment).filter(later);
+        split.validation.extend(origins.map(|point| point as u32));
+    }
+    let remarks = reports.iter().flat_map(|report| report.sentences(data)).collect();
+    let table = Table::Increment(Box::new(counts));
+    Prepared { table, split, folds: Vec::new(), pools: Vec::new(), reports, remarks }
+}
+
 fn ranges(grid: &Gridded) -> Vec<[f64; 3]> {
     let mut ends = vec![([f64::INFINITY; 3], [f64::NEG_INFINITY; 3]); grid.ids.len()];
     for segment in &grid.segments {

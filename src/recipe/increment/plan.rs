@@ -7,12 +7,13 @@ use super::Options;
 pub(crate) const FEATURE_VERSION: &str = "increment-1";
 /// Days before a point at which the same hours are looked at.
 pub const DAYS: usize = 3;
-/// Candidate growths that are mixed: the same hours of the last three days, the pace of three hours, of a day, none.
-pub const CANDIDATES: usize = DAYS + 3;
+/// Candidate growths that are mixed: the same hours of the last three days; the pace of the last three hours, day, hour;
+/// none; yesterday's and how the last half day differs from its.
+pub const CANDIDATES: usize = DAYS + 5;
 /// Features of a step of the sequence.
 pub const SEQUENCE_WIDTH: usize = 3;
 /// How the mixture begins: near the same hours of yesterday.
-pub const PRIOR: [f32; CANDIDATES] = [1.5, 0.0, 0.0, 0.0, 0.0, 0.0];
+pub const PRIOR: [f32; CANDIDATES] = [1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
 /// How far the network may stretch the mixture: by a factor of exp(± this).
 pub const STRETCH: f32 = 0.3;
 
@@ -33,8 +34,8 @@ pub struct Plan {
     pub anchors: [usize; 4],
     /// Stretches over which the latest growth is looked at. Unit: steps.
     pub lately: [usize; 5],
-    /// Steps of three hours.
-    pub three_hours: usize,
+    /// Steps of an hour.
+    pub hour: usize,
     /// Every stretch for which growth ahead is computed, ascending; none is longer than a day. Unit: steps.
     pub spans: Vec<usize>,
 }
@@ -60,7 +61,7 @@ impl Plan {
             history: DAYS * day + 1,
             anchors,
             lately: [1, hour, 2 * hour, 4 * hour, 12 * hour],
-            three_hours: 3 * hour,
+            hour,
             spans,
         }
     }
@@ -108,7 +109,11 @@ impl Plan {
 
 fn span(seconds: i64) -> String {
     let (hours, minutes) = (seconds / 3600, seconds % 3600 / 60);
-    [(hours, 'h'), (minutes, 'm')].into_iter().filter(|&(n, _)| n > 0).map(|(n, unit)| format!("{n}{unit}")).collect()
+    match (hours, minutes) {
+        (0, minutes) => format!("{minutes}m"),
+        (hours, 0) => format!("{hours}h"),
+        (hours, minutes) => format!("{hours}h{minutes}m"),
+    }
 }
 
 #[cfg(test)]

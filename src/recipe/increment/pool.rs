@@ -85,6 +85,7 @@ impl Pool {
     }
 
     /// Examples from validation windows, as many as are needed to watch a training; standardised like this pool.
+    #[must_use]
     pub fn watched(&self, counts: &Counts, at: &[u32]) -> Self {
         const WATCHED: usize = 700;
         let stride = at.len().div_ceil(WATCHED).max(1);

@@ -20,7 +20,7 @@ pub(super) struct Contender {
 /// What there is to forecast with.
 pub(super) enum Model {
     /// The network of recipe `level`.
-    Level(Trained),
+    Level(Box<Trained>),
     /// Networks that mix candidates; the mean of their forecasts.
     Mixture(Arc<Vec<Mixed>>),
     /// A linear blend of the candidates.
@@ -124,7 +124,7 @@ impl Contender {
         }
         let mae = |members: &[Mixed]| {
             let windows = prepared.validation(target);
-            mae(prepared, target, &windows, grown(&windows, |batch| mean_growth(members, batch)))
+            mae(prepared, target, &windows, &grown(&windows, |batch| mean_growth(members, batch)))
         };
         let of = |k: usize| Member { seed: seed + k as u64, mae: mae(&members[k..=k]), mae_so_far: mae(&members[..=k]) };
         (0..members.len()).map(of).collect()
@@ -138,8 +138,8 @@ pub(super) fn one_after_another(members: &[Mixed]) -> Vec<Epoch> {
 }
 
 /// MAE in units of each series' range.
-pub(super) fn mae(prepared: &Prepared, target: Target, windows: &Windows<'_>, said: InMemory) -> f64 {
-    let values = in_range(windows, &counts(windows, &said));
+pub(super) fn mae(prepared: &Prepared, target: Target, windows: &Windows<'_>, said: &InMemory) -> f64 {
+    let values = in_range(windows, &counts(windows, said));
     score(&prepared.train(target), windows, Forecasts { values: &values, intervals: None }).own.scaled.mae
 }
 

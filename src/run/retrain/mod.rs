@@ -194,7 +194,7 @@ async fn one_target(shared: &Arc<Shared>, target: Target) -> Result<bool, Error>
 async fn contenders(shared: &Arc<Shared>, target: Target) -> Result<Vec<Contender>, Error> {
     let began = Instant::now();
     if shared.settings.recipe == Recipe::Level {
-        let model = Model::Level(train_watched(shared, target).await?);
+        let model = Model::Level(Box::new(train_watched(shared, target).await?));
         return Ok(vec![Contender { model, training_seconds: began.elapsed().as_secs_f64() }]);
     }
     let mut contenders = Vec::new();
