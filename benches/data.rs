@@ -7,7 +7,8 @@ mod postgres;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use retraind::data::{Series, Source, Target, read_csv, sample, write_csv};
-use retraind::recipe::Recipe;
+use retraind::grid::{Grid, Settings};
+use retraind::recipe::{Options, Recipe};
 use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -126,13 +127,17 @@ fn hash(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 10)]
 fn windowing(bencher: Bencher<'_, '_>) {
     let rows = Rows::new();
-    bencher.counter(rows.count()).bench_local(|| Recipe::Level.prepare(&rows.series).expect("windows"));
+    bencher.counter(rows.count()).bench_local(|| {
+        Recipe::Level.prepare(&rows.series, &Settings::of(Grid::AsRecorded), &Options::default()).expect("windows")
+    });
 }
 
 /// Copying windows into batches of 32, in order.
 #[divan::bench(sample_count = 10)]
 fn batches(bencher: Bencher<'_, '_>) {
-    let prepared = Recipe::Level.prepare(&Rows::new().series).expect("windows");
+    let prepared = Recipe::Level
+        .prepare(&Rows::new().series, &Settings::of(Grid::AsRecorded), &Options::default())
+        .expect("windows");
     let windows = prepared.train(Target::Views);
     let mut batch = Vec::new();
     bencher.counter(ItemsCount::new(windows.len())).bench_local(|| {

@@ -10,8 +10,9 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use retraind::data::{Target, sample};
 use retraind::export::{self, Description};
+use retraind::grid::{Grid, Settings};
 use retraind::model::{Config, Network};
-use retraind::recipe::{FEATURES, Prepared, Recipe, STEPS};
+use retraind::recipe::{FEATURES, Options, Prepared, Recipe, STEPS};
 use retraind::runtime::Session;
 
 fn main() {
@@ -34,7 +35,7 @@ fn session(threads: usize) -> Session {
 }
 
 fn prepared() -> Prepared {
-    Recipe::Level.prepare(&sample(0)).expect("windows")
+    Recipe::Level.prepare(&sample(0), &Settings::of(Grid::AsRecorded), &Options::default()).expect("windows")
 }
 
 /// All windows of the sample, from the arena, as judging takes them.

@@ -5,7 +5,8 @@
 
 use rand::SeedableRng;
 use retraind::data::{Source, Target};
-use retraind::recipe::Recipe;
+use retraind::grid::{Grid, Settings};
+use retraind::recipe::{Options, Recipe};
 use std::time::{Duration, Instant};
 
 /// Windows of a batch.
@@ -32,7 +33,8 @@ fn main() {
     let hash_seconds = seconds(hashing);
     let preparing = Instant::now();
     let (rows, videos) = (series.len(), series.videos.len());
-    let prepared = Recipe::Level.prepare(&series).expect("windows");
+    let prepared =
+        Recipe::Level.prepare(&series, &Settings::of(Grid::AsRecorded), &Options::default()).expect("windows");
     drop(series);
     let (prepare_seconds, ready_seconds) = (seconds(preparing), seconds(began));
     let peak = peak_memory();

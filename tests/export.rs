@@ -10,8 +10,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use retraind::data::{Series, Target, Video, growth_rate};
 use retraind::export::{self, Description};
-use retraind::model::{Config, DenseWeights, LstmWeights, Network, Weights};
 use retraind::grid::{Grid, Settings};
+use retraind::model::{Config, DenseWeights, LstmWeights, Network, Weights};
 use retraind::recipe::{FEATURES, Options, Recipe, STEPS, Windows};
 use retraind::runtime::{Input, Session};
 use retraind::train;
@@ -192,7 +192,8 @@ fn settings(seed: u64) -> train::Settings {
 }
 
 fn trained(seed: u64) -> (Weights, Vec<train::Epoch>) {
-    let prepared = Recipe::Level.prepare(&waves(), &Settings::of(Grid::AsRecorded), &Options::default()).expect("enough rows");
+    let prepared =
+        Recipe::Level.prepare(&waves(), &Settings::of(Grid::AsRecorded), &Options::default()).expect("enough rows");
     let (train, validation) = (prepared.train(Target::Views), prepared.validation(Target::Views));
     let stop = std::sync::atomic::AtomicBool::new(false);
     let trained = train::train(&train, &validation, &settings(seed), &stop, |_| ()).expect("a network");
@@ -211,7 +212,8 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
 fn training_learns_and_stops_on_request_and_on_nonsense() {
     let (_, epochs) = trained(1);
     assert!(epochs[3].val_loss < epochs[0].val_loss, "{epochs:?}");
-    let prepared = Recipe::Level.prepare(&waves(), &Settings::of(Grid::AsRecorded), &Options::default()).expect("enough rows");
+    let prepared =
+        Recipe::Level.prepare(&waves(), &Settings::of(Grid::AsRecorded), &Options::default()).expect("enough rows");
     let (train, validation) = (prepared.train(Target::Likes), prepared.validation(Target::Likes));
     let run = |stopped: bool, learning_rate: f64| {
         let stop = std::sync::atomic::AtomicBool::new(stopped);
@@ -226,7 +228,8 @@ fn training_learns_and_stops_on_request_and_on_nonsense() {
 
 #[test]
 fn a_trained_model_is_left_for_the_reader_that_is_not_ours() {
-    let prepared = Recipe::Level.prepare(&waves(), &Settings::of(Grid::AsRecorded), &Options::default()).expect("enough rows");
+    let prepared =
+        Recipe::Level.prepare(&waves(), &Settings::of(Grid::AsRecorded), &Options::default()).expect("enough rows");
     let validation: Windows<'_> = prepared.validation(Target::Views);
     let windows = validation.batch(0..validation.len());
     let model = export::to_onnx(&trained(1).0, &description());

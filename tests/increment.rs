@@ -88,8 +88,7 @@ fn onnx_runtime_computes_what_the_program_computes() {
         let counts = prepared.counts().expect("a grid");
         let statics = counts.plan().n_statics();
         let members = [network(horizon, statics, hidden, 1), network(horizon, statics, hidden, 2)];
-        let intervals =
-            Intervals { level: 0.8, lower: vec![-0.3; horizon], upper: vec![0.4; horizon] };
+        let intervals = Intervals { level: 0.8, lower: vec![-0.3; horizon], upper: vec![0.4; horizon] };
         let parts = Parts { plan: counts.plan(), mixing: Mixing::Networks(&members), intervals: Some(&intervals) };
         let model = increment_to_onnx(parts, &description());
         let at = [prepared.split.train.as_slice(), &prepared.split.validation].concat();
@@ -104,8 +103,8 @@ fn onnx_runtime_computes_what_the_program_computes() {
                 let grown: Vec<Vec<f64>> =
                     outputs.iter().map(|o| growth(&o[k * width..(k + 1) * width], candidates)).collect();
                 let last = counts.grid().counts[target.index()][point as usize];
-                for h in 0..horizon {
-                    let ours = f64::midpoint(grown[0][h], grown[1][h]);
+                for (h, (first, second)) in grown[0].iter().zip(&grown[1]).enumerate() {
+                    let ours = f64::midpoint(*first, *second);
                     let at = k * horizon + h;
                     worst = worst.max((ours - said.growth[at]).abs() / (batch.paces[k] * (h + 1) as f64));
                     assert_eq!(said.values[at], last + said.growth[at].max(0.0).round_ties_even());
@@ -142,7 +141,9 @@ fn all_forecasts(grid: &Gridded, plan: &Plan, session: &mut Session) -> Vec<(usi
     let points: Vec<usize> = grid
         .segments
         .iter()
-        .flat_map(|segment| (segment.points.start + plan.least_history() - 1).min(segment.points.end)..segment.points.end)
+        .flat_map(|segment| {
+            (segment.points.start + plan.least_history() - 1).min(segment.points.end)..segment.points.end
+        })
         .collect();
     let said = session
         .forecast_counts(points.len(), |range| {

@@ -66,3 +66,36 @@ fn recorded_series_score_as_in_the_reference() {
         assert!((scores.own.scaled.mae - scores.naive[&Naive::LastValue].scaled.mae).abs() < 1e-12);
     }
 }
+
+#[test]
+fn naive_forecasts_on_the_grid_are_those_of_the_measuring_script() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let files: Vec<PathBuf> = ["eeMTs8R3tOY.csv", "jKlA7wS3SkE.csv"].map(|name| data.join(name)).into();
+    if !files.iter().all(|file| file.exists()) {
+        eprintln!("no recorded series in {}: this check was left out", data.display());
+        return;
+    }
+    let (series, _) = read_csv(&files, false, |_, _| ()).expect("read");
+    let options = Options { horizon: 24, ..Options::default() };
+    let prepared = Recipe::Increment.prepare(&series, &Settings::of(Grid::HalfHour), &options).expect("enough rows");
+    let validation = prepared.validation(Target::Views);
+    let last: Vec<f64> =
+        (0..validation.len()).flat_map(|k| vec![validation.before(k, 0).expect("known"); 24]).collect();
+    let scores = score(&prepared.train(Target::Views), &validation, Forecasts { values: &last, intervals: None });
+    let range =
+        |video: &str| (0..validation.len()).find(|&k| validation.video(k) == video).map(|k| validation.range(k));
+    // video, horizon, points, MAE of the last value and of the best naive forecast, in counts
+    for (video, horizon, points, last_value, best) in [
+        ("eeMTs8R3tOY", 1, 302, 198.970_20, 56.258_28),
+        ("eeMTs8R3tOY", 24, 299, 4643.331_10, 262.956_52),
+        ("jKlA7wS3SkE", 1, 518, 114.523_17, 39.424_71),
+        ("jKlA7wS3SkE", 24, 523, 2671.154_88, 132.191_20),
+    ] {
+        let found = scores.series.iter().find(|s| s.video == video && s.horizon == horizon).expect("scored");
+        let range = range(video).expect("a window of each video");
+        assert_eq!((found.n, found.naive), (points, Naive::SeasonalDrift), "{video} {horizon}");
+        assert!((found.mae * range - last_value).abs() < 1e-5, "{video} {horizon}: {}", found.mae * range);
+        assert!((found.naive_mae * range - best).abs() < 1e-5, "{video} {horizon}: {}", found.naive_mae * range);
+    }
+    assert!(scores.skill.is_some_and(|skill| skill < 0.0) && scores.share_beaten == Some(0.0));
+}

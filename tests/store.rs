@@ -164,6 +164,11 @@ fn metrics(version: &str, dataset: &str, mae: f64) -> Metrics {
         mae_drift: None,
         mae_seasonal: None,
         skill: Some(0.25),
+        mae_drift_day: Some(0.0007),
+        mase: Some(0.8),
+        share_beaten: Some(1.0),
+        coverage: Some(0.79),
+        input_psi: None,
     }
 }
 
@@ -531,6 +536,8 @@ async fn predictions_are_saved_all_or_none(database: &Database) {
         forecast_for: time("2026-03-01T04:00:00Z"),
         last_value: 12_345.0,
         forecast: 12_400.5,
+        lower: Some(1000.0),
+        upper: None,
     };
     let other = Prediction { target: "likes".into(), video_id: "jKlA7wS3SkE".into(), ..one.clone() };
     store.save_predictions(&[one.clone(), other.clone()]).await.unwrap();

@@ -104,7 +104,9 @@ pub(super) fn show(predictions: &Predictions, output: Output) -> std::io::Result
                 count(f.last_value),
                 time(f.forecast_for),
                 count(f.forecast),
-                f.lower.zip(f.upper).map_or_else(String::new, |(low, high)| format!("{} to {}", count(low), count(high))),
+                f.lower
+                    .zip(f.upper)
+                    .map_or_else(String::new, |(low, high)| format!("{} to {}", count(low), count(high))),
             ]
         })
         .collect();

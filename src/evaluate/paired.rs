@@ -62,8 +62,7 @@ pub fn compare(
 }
 
 fn bootstrap(series: &[Vec<[f64; 3]>], block: usize, margin: f64) -> Option<Paired> {
-    let blocks: Vec<Vec<[f64; 3]>> =
-        series.iter().map(|entries| entries.chunks(block).map(sum).collect()).collect();
+    let blocks: Vec<Vec<[f64; 3]>> = series.iter().map(|entries| entries.chunks(block).map(sum).collect()).collect();
     let all = sum(&series.concat());
     if all[0] == 0.0 {
         return None;

@@ -56,8 +56,10 @@ pub fn increment_to_onnx(parts: Parts<'_>, description: &Description) -> Vec<u8>
     let unit = b.node("Mul", "unit", &[&looked.pace, &horizons], vec![]); // [batch, horizon]
     match parts.mixing {
         Mixing::Networks(members) => {
-            let grown: Vec<String> =
-                (1..).zip(members).map(|(k, mixed)| member(&mut b, plan, &looked, &format!("member_{k}"), mixed)).collect();
+            let grown: Vec<String> = (1..)
+                .zip(members)
+                .map(|(k, mixed)| member(&mut b, plan, &looked, &format!("member_{k}"), mixed))
+                .collect();
             let names: Vec<&str> = grown.iter().map(String::as_str).collect();
             let sum = b.node("Sum", "members_sum", &names, vec![]);
             let n = b.doubles("n_members", &[1], &[members.len() as f64]);
@@ -179,4 +181,3 @@ fn model(b: Builder, plan: &Plan, description: &Description, outputs: &[&str]) -
         ],
     }
 }
-

@@ -155,15 +155,7 @@ fn candidates(b: &mut Builder, plan: &Plan, ahead: &Ahead) -> String {
 }
 
 /// `[batch, statics]`
-fn statics(
-    b: &mut Builder,
-    plan: &Plan,
-    paces: &str,
-    pace: &str,
-    time: &str,
-    age_now: &str,
-    ahead: &Ahead,
-) -> String {
+fn statics(b: &mut Builder, plan: &Plan, paces: &str, pace: &str, time: &str, age_now: &str, ahead: &Ahead) -> String {
     let log = |b: &mut Builder, name: &str, of: &str| {
         let of = b.cast(&format!("{name}.32"), of, FLOAT);
         b.node("Log", name, &[&of], vec![])

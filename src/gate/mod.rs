@@ -168,7 +168,8 @@ fn judge_champion(champion: &Champion, margin: f64) -> Judged {
             let Paired { champion_mae, challenger_mae, p_value, n } = *paired;
             let lead = if champion_mae > 0.0 { 1.0 - challenger_mae / champion_mae } else { 0.0 };
             let passed = lead >= margin && p_value <= P_MAX;
-            let figures = format!("MAE {challenger_mae:.3e} against {champion_mae:.3e} on {n} points, p = {p_value:.3}");
+            let figures =
+                format!("MAE {challenger_mae:.3e} against {champion_mae:.3e} on {n} points, p = {p_value:.3}");
             let reason = match (passed, lead >= margin) {
                 (true, _) => format!("better than champion {version}: {figures}"),
                 (false, true) => format!("better than champion {version}, but that may be luck: {figures}"),
@@ -249,7 +250,10 @@ mod tests {
     #[test]
     fn a_challenger_must_beat_the_champion_by_more_than_luck() {
         let rules = Rules { better_than_champion: true, champion_margin: 0.1, ..Rules::NONE };
-        assert_eq!(rules.to_string(), "better than the champion by 10 %; MAE does not decide; MSE does not decide; skill does not decide");
+        assert_eq!(
+            rules.to_string(),
+            "better than the champion by 10 %; MAE does not decide; MSE does not decide; skill does not decide"
+        );
         let check = |champion: Champion, passed: bool, says: &str| {
             let verdict = judge(&rules, &scores(1.0, 1.0, None), &champion);
             assert_eq!(verdict.passed, passed, "{champion:?}");
@@ -261,7 +265,11 @@ mod tests {
         };
         check(Champion::None, true, "there is no champion to beat");
         check(Champion::Incomparable("its recipe is `level`".to_owned()), true, "the champion was not compared: its");
-        check(compared(0.8, 0.01), true, "better than champion v0001: MAE 8.000e-1 against 1.000e0 on 9 points, p = 0.010");
+        check(
+            compared(0.8, 0.01),
+            true,
+            "better than champion v0001: MAE 8.000e-1 against 1.000e0 on 9 points, p = 0.010",
+        );
         check(compared(0.8, 0.2), false, "better than champion v0001, but that may be luck");
         check(compared(0.95, 0.0), false, "better than champion v0001 by less than 10 %");
         check(compared(1.1, 0.9), false, "no better than champion v0001");

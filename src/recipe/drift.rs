@@ -88,7 +88,7 @@ mod tests {
     fn many_equal_values_make_fewer_bins() {
         let mut values = [vec![0.0; 90], (1..=10).map(f64::from).collect()].concat();
         let histogram = Histogram::of(&mut values).expect("values");
-        assert_eq!(histogram.edges, [0.0]);
-        assert_eq!(histogram.shares, [0.0, 1.0]);
+        assert_eq!(histogram.edges, [0.0, 1.0]);
+        assert_eq!(histogram.shares, [0.0, 0.9, 0.1]);
     }
 }

@@ -160,9 +160,8 @@ impl<'a> Windows<'a> {
     pub fn raw_batch(&self, range: Range<usize>, history: usize) -> (Vec<f64>, Vec<i64>, Vec<i64>) {
         let (counts, at) = self.on_grid().expect("the graph of this recipe takes features");
         let (mut values, mut seen) = (Vec::with_capacity(range.len() * history), Vec::new());
-        let of = |&point: &u32| {
-            counts.grid().history(point as usize, self.target.index(), history, &mut values, &mut seen)
-        };
+        let of =
+            |&point: &u32| counts.grid().history(point as usize, self.target.index(), history, &mut values, &mut seen);
         let times = at[range].iter().map(of).collect();
         (values, seen, times)
     }
@@ -200,9 +199,7 @@ impl<'a> Windows<'a> {
     pub fn before(&self, index: usize, lag: usize) -> Option<f64> {
         let at = self.at[index] as usize;
         match self.table {
-            Table::Level(rows) => {
-                (lag < STEPS).then(|| f64::from(rows.value(self.target, at + STEPS - 1 - lag)))
-            }
+            Table::Level(rows) => (lag < STEPS).then(|| f64::from(rows.value(self.target, at + STEPS - 1 - lag))),
             Table::Increment(counts) => {
                 counts.count_before(self.target, at, lag).map(|count| count / self.range(index))
             }

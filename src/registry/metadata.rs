@@ -3,8 +3,8 @@
 use super::Version;
 use crate::data::{DataVersion, Target};
 use crate::evaluate::Scores;
-use crate::grid;
 use crate::gate::{Rules, Verdict};
+use crate::grid;
 use crate::recipe::Histogram;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

@@ -28,8 +28,9 @@ impl Intervals {
             let n = errors.len() as f64;
             // one more than there are: the next error ranks anywhere among them with equal chance
             let tail = (1.0 - level) / 2.0;
-            let below = ((n + 1.0) * tail).floor().max(1.0) as usize - 1;
-            let above = (((n + 1.0) * (1.0 - tail)).ceil() as usize - 1).min(errors.len() - 1);
+            // what rounding left of a whole rank is not to move it
+            let below = ((n + 1.0) * tail + 1e-9).floor().max(1.0) as usize - 1;
+            let above = (((n + 1.0) * (1.0 - tail) - 1e-9).ceil() as usize - 1).min(errors.len() - 1);
             lower.push(errors[below]);
             upper.push(errors[above]);
         }

@@ -2,10 +2,10 @@
 
 use super::features;
 use super::plan::{CANDIDATES, Plan, SEQUENCE_WIDTH};
-use crate::recipe::split::{Borders, Part};
 use super::{Before, Counts};
 use crate::data::Series;
 use crate::grid::{self, Gridded, Segment, Settings};
+use crate::recipe::split::{Borders, Part};
 
 /// Windows that train at most: more change the few parameters of the network by little, and the time by much.
 const MOST: usize = 40_000;

@@ -23,7 +23,8 @@ impl CountsChampion {
     pub(super) fn open(context: &Context, library: Library, metadata: &Metadata) -> Result<Self, Error> {
         let Metadata { target, version, horizon, .. } = *metadata;
         let unusable = |reason: &str| Error::Unusable { target, version, reason: reason.to_owned() };
-        let data = metadata.data.ok_or_else(|| unusable("its metadata.json does not say on which grid it forecasts"))?;
+        let data =
+            metadata.data.ok_or_else(|| unusable("its metadata.json does not say on which grid it forecasts"))?;
         if data.grid.seconds().is_none() {
             return Err(unusable("its metadata.json names no even grid"));
         }

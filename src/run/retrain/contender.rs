@@ -126,7 +126,8 @@ impl Contender {
             let windows = prepared.validation(target);
             mae(prepared, target, &windows, &grown(&windows, |batch| mean_growth(members, batch)))
         };
-        let of = |k: usize| Member { seed: seed + k as u64, mae: mae(&members[k..=k]), mae_so_far: mae(&members[..=k]) };
+        let of =
+            |k: usize| Member { seed: seed + k as u64, mae: mae(&members[k..=k]), mae_so_far: mae(&members[..=k]) };
         (0..members.len()).map(of).collect()
     }
 }

@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn the_picture_has_a_bar_for_each_feature() {
-        let one = |feature: &str, mae_increase| Importance { feature: feature.to_owned(), mae_increase, deviation: 0.1 };
+        let one =
+            |feature: &str, mae_increase| Importance { feature: feature.to_owned(), mae_increase, deviation: 0.1 };
         let svg = plot(Target::Views, &[one("views_30m", 2.0), one("weekend", -0.05)]);
         assert_eq!(svg.matches("<rect x=").count(), 2);
         assert!(svg.contains("views_30m") && svg.contains("weekend") && svg.ends_with("</svg>\n"));

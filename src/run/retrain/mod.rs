@@ -163,10 +163,8 @@ async fn one_target(shared: &Arc<Shared>, target: Target) -> Result<bool, Error>
         let rows = shared.context.store.versions(Some(&target.to_string())).await?;
         let used = rows.iter().filter_map(|row| row.version.parse().ok()).max();
         let rolling = rolling.clone();
-        let Candidate { staging, metadata } = in_thread(shared, target, move |shared| {
-            judge(&shared, target, &contender, rolling.as_ref(), used)
-        })
-        .await?;
+        let Candidate { staging, metadata } =
+            in_thread(shared, target, move |shared| judge(&shared, target, &contender, rolling.as_ref(), used)).await?;
         // A worker that was given up must not publish: the claim is checked right before the version becomes visible.
         shared.save_target(&metadata, TargetState::Running, None).await?;
         let (metadata, metadata_sha256) = in_thread(shared, target, move |_| Ok(staging.publish(metadata)?)).await?;
