@@ -58,6 +58,7 @@ pub(super) fn fit(x: &[f64], width: usize, y: &[f64], weights: &[f64]) -> Vec<f6
     let row = |i: usize| &x[i * width..(i + 1) * width];
     let size = width + 1;
     let mut reweighted = weights.to_vec();
+    let mut penalty = None;
     for _ in 0..ROUNDS {
         let mut gram = vec![0.0; size * size];
         let mut right = vec![0.0; size];
@@ -72,8 +73,10 @@ pub(super) fn fit(x: &[f64], width: usize, y: &[f64], weights: &[f64]) -> Vec<f6
             }
         }
         let trace: f64 = (0..size).map(|a| gram[a * size + a]).sum();
+        // that of the first round: later weights grow without bound where errors are small
+        let penalty = *penalty.get_or_insert(RIDGE * trace / size as f64 + f64::MIN_POSITIVE);
         for a in 0..size {
-            gram[a * size + a] += RIDGE * trace / size as f64 + f64::MIN_POSITIVE;
+            gram[a * size + a] += penalty;
         }
         let Some(solved) = solve(gram, right) else { break };
         coefficients = solved;

@@ -201,7 +201,9 @@ impl Counts {
     /// Points a series needs for both sides of the split.
     fn least_points(&self, share: f64) -> usize {
         let plan = &self.plan;
-        ((plan.least_history() + plan.sequence + 2 * plan.horizon) as f64 / (1.0 - share)).ceil() as usize
+        let before = (plan.least_history() + plan.sequence + 2 * plan.horizon) as f64 / (1.0 - share);
+        let after = (plan.horizon + 1) as f64 / share;
+        before.max(after).ceil() as usize
     }
 
     fn split(&self, borders: &impl Fn(usize) -> Borders, mut reports: Option<&mut Vec<VideoReport>>) -> Split {
