@@ -87,9 +87,9 @@ fn naive_forecasts_on_the_grid_are_those_of_the_measuring_script() {
     // video, horizon, points, MAE of the last value and of the best naive forecast, in counts
     for (video, horizon, points, last_value, best) in [
         ("eeMTs8R3tOY", 1, 302, 198.970_20, 56.258_28),
-        ("eeMTs8R3tOY", 24, 299, 4643.331_10, 262.956_52),
+        ("eeMTs8R3tOY", 24, 299, 4_643.331_1, 262.956_52),
         ("jKlA7wS3SkE", 1, 518, 114.523_17, 39.424_71),
-        ("jKlA7wS3SkE", 24, 523, 2671.154_88, 132.191_20),
+        ("jKlA7wS3SkE", 24, 523, 2_671.154_88, 132.191_20),
     ] {
         let found = scores.series.iter().find(|s| s.video == video && s.horizon == horizon).expect("scored");
         let range = range(video).expect("a window of each video");
