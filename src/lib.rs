@@ -40,5 +40,9 @@ pub mod watch;
 pub mod settings;
 /// » A job's steps, from rows to a champion.
 pub mod run;
+/// » Where attempts of a run work: processes of this host.
+pub mod executor;
+/// » The one loop: what is due becomes runs, runs become workers.
+pub mod scheduler;
 /// » The command line.
 pub mod cli;

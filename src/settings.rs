@@ -26,6 +26,8 @@ pub struct Settings {
     pub registry: Registry,
     /// What runs leave while they work.
     pub runs: Runs,
+    /// The scheduler.
+    pub daemon: Daemon,
     /// The library that judges and serves.
     pub onnxruntime: OnnxRuntime,
     /// The server that takes mail.
@@ -110,6 +112,34 @@ pub struct Runs {
 impl Default for Runs {
     fn default() -> Self {
         Self { dir: PathBuf::from("runs") }
+    }
+}
+
+/// `[daemon]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Daemon {
+    /// Runs at once, those of `retraind run` included; at least 1.
+    pub max_running: std::num::NonZeroU32,
+    /// How long a worker that is to end (cancelled, out of time) may take from SIGTERM to SIGKILL.
+    #[serde(with = "crate::duration")]
+    pub grace: Duration,
+    /// The same when the daemon stops, for the workers to write their checkpoints.
+    #[serde(with = "crate::duration")]
+    pub stop_grace: Duration,
+    /// After how much silence a worker on another host counts as gone. On this host its process is looked at instead.
+    #[serde(with = "crate::duration")]
+    pub worker_silence: Duration,
+}
+
+impl Default for Daemon {
+    fn default() -> Self {
+        Self {
+            max_running: std::num::NonZeroU32::MIN,
+            grace: Duration::from_secs(30),
+            stop_grace: Duration::from_mins(1),
+            worker_silence: Duration::from_mins(2),
+        }
     }
 }
 

@@ -102,7 +102,7 @@ impl Database {
 }
 
 fn new_run(run_key: &str) -> NewRun<'_> {
-    NewRun { run_key, job: run_key, kind: "retrain", cause: "cron", job_toml: "[retrain]\n" }
+    NewRun { run_key, job: run_key, kind: "retrain", cause: "cron", job_toml: "[retrain]\n", scheduled_for: None }
 }
 
 fn some_owner() -> Owner {

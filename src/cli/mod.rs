@@ -1,10 +1,12 @@
 //! The command line: argv goes in; a report on stdout, talk on stderr and an exit code come out.
 
 mod check;
+mod daemon;
 mod demo;
 mod doctor;
 mod exit;
 mod import;
+mod jobs;
 mod man;
 mod models;
 mod output;
@@ -13,6 +15,8 @@ mod probe;
 mod progress;
 mod run;
 mod runs;
+mod trigger;
+mod worker;
 
 use clap::{ArgAction, Parser, Subcommand};
 use exit::Failure;
@@ -54,6 +58,17 @@ pub(crate) struct Cli {
 enum Command {
     /// Find every problem in the settings and job files, and show the next fire times
     Check(check::Args),
+    /// Schedule the jobs until a signal says stop: what the systemd unit starts
+    Daemon(daemon::Args),
+    /// List the jobs: triggers, next start, last run
+    #[command(visible_alias = "status")]
+    Jobs(jobs::ListArgs),
+    /// Ask the daemon to run a job now
+    Trigger(trigger::Args),
+    /// Let a job's triggers start nothing until it is resumed
+    Pause(jobs::PauseArgs),
+    /// Let a paused job's triggers start runs again
+    Resume(jobs::ResumeArgs),
     /// Run a job now, in the foreground
     Run(run::Args),
     /// List the runs, newest first
@@ -80,6 +95,9 @@ enum Command {
     Man(man::ManArgs),
     /// Print completions for a shell
     Completions(man::CompletionsArgs),
+    /// Work on one attempt of a run; the daemon starts it
+    #[command(hide = true)]
+    Worker(worker::Args),
     /// Load the ONNX Runtime library of that path and print its version
     #[command(hide = true)]
     ProbeOnnxruntime(probe::Args),
@@ -111,6 +129,12 @@ async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
     let config = cli.config.as_deref();
     match cli.command {
         Command::Check(args) => check::check(&args, config, output),
+        Command::Daemon(_) => daemon::daemon(config).await,
+        Command::Jobs(args) => jobs::list(&args, config, output).await,
+        Command::Trigger(args) => trigger::trigger(&args, config, output).await,
+        Command::Pause(args) => jobs::pause(&args, config, output).await,
+        Command::Resume(args) => jobs::resume(&args, config, output).await,
+        Command::Worker(args) => worker::worker(&args).await,
         Command::Run(args) => run::run(&args, config, output).await,
         Command::Runs(args) => runs::list(&args, config, output).await,
         Command::Show(args) => runs::show(&args, config, output).await,
@@ -129,7 +153,9 @@ async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
 }
 
 fn log_to_stderr(cli: &Cli, output: Output) {
-    let level = match (cli.quiet, cli.verbose) {
+    // what runs for years, and what leaves a log, says what it finishes
+    let service = matches!(cli.command, Command::Daemon(_) | Command::Worker(_));
+    let level = match (cli.quiet, cli.verbose.max(u8::from(service))) {
         (true, _) => "error",
         (false, 0) => "warn",
         (false, 1) => "warn,retraind=info",

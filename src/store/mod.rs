@@ -1,6 +1,6 @@
 //! The state database: what was run, how it went, which versions came of it, which is in service.
 //!
-//! Enters: runs to queue, an attempt's progress and end, versions with their metrics, promotions,
+//! Enters: runs to queue, an attempt's progress and end, what a scheduler remembers of each job, versions with their metrics, promotions,
 //! forecasts. Leaves: the same as plain structs, newest first, ready for `--json`.
 //!
 //! This room never knows what a job file means, how a model is trained or what the registry's files
@@ -8,9 +8,10 @@
 //!
 //! What it promises:
 //! - **Nothing runs twice**: a run key is unique in the database.
-//! - **Final is final**: states move only along queued → running → ended, each step a compare-and-set.
+//! - **Final is final**: states move only as [`Life`] says, each step a compare-and-set.
 //! - **A given-up worker writes nothing**: whatever a worker writes carries its [`Claim`], and a claim
 //!   that is no longer the run's newest attempt is refused with [`Error::Fenced`].
+//! - **One schedules**: whatever a scheduler writes carries its [`Lead`], and is refused once another has taken over.
 //! - **What was recorded stays**: a write that returned survives a power cut.
 //!
 //! `SQLite` and `PostgreSQL` hold the same tables and run the same SQL text.
@@ -60,6 +61,12 @@ mod words;
 // Runs, who has them, and what is known of them while they run.
 #[macro_use]
 mod claim;
+#[macro_use]
+mod scheduler;
+mod attempts;
+mod fires;
+mod jobs;
+mod life;
 mod owner;
 mod progress;
 mod reap;
@@ -67,18 +74,25 @@ mod run;
 mod runs;
 
 // What came of them.
+mod outputs;
 mod predictions;
 mod promotions;
 mod versions;
 
+pub use attempts::{Attempt, Ending};
 pub use claim::Claim;
 pub use describe::Description;
 pub use error::Error;
+pub use fires::Decision;
+pub use jobs::JobRow;
+pub use life::{Life, Step};
+pub use outputs::Output;
 pub use owner::Owner;
 pub use predictions::Prediction;
 pub use progress::{Epoch, RunTarget, TargetState};
 pub use promotions::{NewPromotion, Promotion, PromotionKind, PromotionState, Settlement};
 pub use run::{NewRun, Outcome, Run, RunState};
+pub use scheduler::{LEASE, Lead, Scheduler};
 pub use versions::{Metrics, Version};
 
 use chrono::{DateTime, SubsecRound, Utc};
