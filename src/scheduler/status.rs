@@ -15,6 +15,16 @@ impl Status {
         Self::default()
     }
 
+    /// Another daemon schedules: this one is ready to take over, and has nothing else to do.
+    pub(super) fn standing_by(&mut self, holder: &str) {
+        let text = format!("standing by: {holder}");
+        if self.said != text {
+            tracing::info!("{text}");
+            notify(&[NotifyState::Ready, NotifyState::Status(&text)]);
+            self.said = text;
+        }
+    }
+
     /// How many jobs, what runs, what comes next; once each time that it changes.
     pub(super) async fn say(&mut self, store: &Store, lead: Lead, core: &Core) {
         let text = sentence(core);
@@ -35,16 +45,6 @@ pub(super) fn ready() {
     notify(&[NotifyState::Ready]);
 }
 
-/// Another daemon schedules: this one is ready to take over, and has nothing else to do.
-pub(super) fn standing_by(&mut self, holder: &str) {
-    let text = format!("standing by: {holder}");
-    if self.said != text {
-        tracing::info!("{text}");
-        notify(&[NotifyState::Ready, NotifyState::Status(&text)]);
-        self.said = text;
-    }
-}
-
 /// From the loop itself: a loop that hangs says nothing.
 pub(super) fn alive() {
     notify(&[NotifyState::Watchdog]);
@@ -58,7 +58,7 @@ pub(super) fn reloading() {
     }
 }
 
-pub(super) fn stopping(&self) {
+pub(super) fn stopping() {
     notify(&[NotifyState::Stopping, NotifyState::Status("stopping: waiting for workers")]);
 }
 
