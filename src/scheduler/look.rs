@@ -12,13 +12,11 @@ use std::path::Path;
 const EVALUATION: &str = "evaluation";
 
 /// Rows later than what the newest models of the job were trained on: of its targets, the one that was trained longest ago
-/// counts. All rows where a target has no model yet.
+/// counts. All rows where a target has no model yet. Counts as far as the trigger needs to know.
 pub(super) async fn new_rows(context: &Context, job: &Job) -> Result<u64, Error> {
-    let source = context.source().await?;
+    let enough = job.triggers.data_volume.as_ref().map_or(u64::MAX, |trigger| u64::from(trigger.min_new_rows.get()));
     let watermark = watermark(context, targets(job))?;
-    let (series, _) = source.read(|_| ()).await?;
-    let watermark = watermark.map_or(i64::MIN, |at| at.timestamp_micros());
-    Ok(series.at.iter().filter(|at| **at > watermark).count() as u64)
+    Ok(context.source().await?.count_since(watermark, enough).await?)
 }
 
 fn watermark(context: &Context, targets: &[Target]) -> Result<Option<DateTime<Utc>>, Error> {

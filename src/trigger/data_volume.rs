@@ -38,7 +38,7 @@ fn an_hour() -> Duration {
 /// What was seen.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
-    /// Rows later than the watermark of the training data.
+    /// Rows later than the watermark of the training data, counted as far as there are enough.
     pub new_rows: u64,
     /// When the job's last run ended.
     pub last_ended: Option<DateTime<Utc>>,
@@ -91,7 +91,7 @@ mod tests {
     fn rows_and_rest_decide() {
         check(99, None, Err("99 of 100 new rows"));
         check(100, None, Ok(()));
-        check(500, Some(20), Err("500 new rows, and the last run ended only 20 s ago"));
+        check(500, Some(20), Err("at least 500 new rows, and the last run ended only 20 s ago"));
         check(500, Some(600), Ok(()));
         check(500, Some(-90_000), Ok(()));
     }
