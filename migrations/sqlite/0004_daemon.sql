@@ -19,6 +19,9 @@ ALTER TABLE runs ADD COLUMN attempt_started_at TEXT;
 ALTER TABLE runs ADD COLUMN n_failures INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN n_interruptions INTEGER NOT NULL DEFAULT 0;
 
+-- What has ended lately is what triggers wait for.
+CREATE INDEX runs_by_end ON runs (ended_at) WHERE ended_at IS NOT NULL;
+
 -- How each attempt of a run ended; no row for one that is still at work or died without a word.
 --
 --   What happened to run 42?

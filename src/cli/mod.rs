@@ -162,13 +162,17 @@ fn log_to_stderr(cli: &Cli, output: Output) {
         (false, _) => "info,retraind=debug",
     };
     let filter = EnvFilter::try_from_env("RETRAIND_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(output.colours_on_stderr())
-        .without_time()
-        .with_target(false)
-        .init();
+        .with_target(false);
+    if matches!(cli.command, Command::Worker(_)) {
+        // a file that is read later has no other clock
+        log.init();
+    } else {
+        log.without_time().init();
+    }
 }
 
 #[cfg(test)]

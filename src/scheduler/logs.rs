@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use tracing::Level;
 
 /// Bytes of one log passed on at a time: a worker that writes without end must not hold up the loop.
 const CHUNK: u64 = 256 * 1024;
@@ -62,7 +63,47 @@ impl Log {
         let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return };
         let whole: Vec<u8> = self.rest.drain(..=end).collect();
         for line in String::from_utf8_lossy(&whole).lines().filter(|line| !line.trim().is_empty()) {
-            tracing::info!(target: "retraind::worker", job = %self.job, run_id, "{line}");
+            let (level, text) = level_of(line);
+            let job = &self.job;
+            match level {
+                Level::ERROR => tracing::error!(target: "retraind::worker", %job, run_id, "{text}"),
+                Level::WARN => tracing::warn!(target: "retraind::worker", %job, run_id, "{text}"),
+                _ => tracing::info!(target: "retraind::worker", %job, run_id, "{text}"),
+            }
         }
+    }
+}
+
+/// Our own workers' lines begin with a time and a level, which the journal has fields for; what else is written has none.
+fn level_of(line: &str) -> (Level, &str) {
+    let text = line.trim_start();
+    let text = match text.split_once(' ') {
+        Some((time, rest)) if time.len() >= 20 && time.ends_with('Z') && time.as_bytes()[0].is_ascii_digit() => {
+            rest.trim_start()
+        }
+        _ => text,
+    };
+    for (word, level) in
+        [("ERROR ", Level::ERROR), ("WARN ", Level::WARN), ("INFO ", Level::INFO), ("DEBUG ", Level::DEBUG)]
+    {
+        if let Some(rest) = text.strip_prefix(word) {
+            return (level, rest);
+        }
+    }
+    (Level::INFO, line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_taken_from_our_own_lines_only() {
+        let check = |line: &str, level: Level, text: &str| assert_eq!(level_of(line), (level, text), "{line}");
+        check("2026-11-26T22:00:00.123456Z  WARN slow training", Level::WARN, "slow training");
+        check(" INFO attempt begins run_id=1", Level::INFO, "attempt begins run_id=1");
+        check("ERROR failed to read", Level::ERROR, "failed to read");
+        check("hello there", Level::INFO, "hello there");
+        check("  indented talk", Level::INFO, "  indented talk");
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod core;
 
+mod error;
 mod hands;
 mod lead;
 mod logs;
@@ -16,17 +17,17 @@ mod tell;
 mod timer;
 mod wake;
 
+pub use error::Error;
+
 use self::core::{Core, Event, Limits, Notice, Now};
 use crate::run::{self, Context, chain};
 use crate::store::{self, JobRow, Owner};
-use chrono::Utc;
+use chrono::{DateTime, TimeDelta, Utc};
 use hands::Hands;
 use lead::Place;
 use reload::{Known, Loaded};
 use status::Status;
 use std::collections::BTreeMap;
-use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 use timer::Timer;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -45,47 +46,6 @@ const STAND_BY: Duration = Duration::from_secs(2);
 const KEEP: Duration = Duration::from_secs(3);
 /// Steps without a pause that would be a defect.
 const MOST_TURNS: usize = 10_000;
-
-/// Why the daemon ended.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The state database.
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    /// Versions, or whatever runs work with.
-    #[error(transparent)]
-    Run(#[from] run::Error),
-    /// The lock beside an `SQLite` file.
-    #[error("lock {}: {source}", .path.display())]
-    Lock {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Another daemon holds it.
-    #[error(
-        "start the daemon: another one (process {pid}) schedules on this state database and holds {}; stop that one first, \
-         or give this one a `[state] url` of its own", .path.display()
-    )]
-    Locked {
-        /// The file.
-        path: PathBuf,
-        /// Its process.
-        pid: String,
-    },
-    /// Signals, timers, files.
-    #[error("{doing}: {source}")]
-    Os {
-        /// What.
-        doing: &'static str,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The timers.
-    #[error("set a timer: {0}")]
-    Timer(String),
-}
 
 /// Schedules until a signal says stop. With PostgreSQL, waits for its turn while another daemon schedules.
 pub async fn serve(context: Context) -> Result<(), Error> {
@@ -155,6 +115,8 @@ struct Scheduler {
     reading: bool,
     ready: bool,
     last_bell: Option<i64>,
+    /// Ends of runs before then were looked at.
+    seen_up_to: DateTime<Utc>,
     last_scan: Instant,
     last_kept: Instant,
     last_reaped: Option<Instant>,
@@ -193,6 +155,7 @@ impl Scheduler {
             reading: false,
             ready: false,
             last_bell: None,
+            seen_up_to: Utc::now(),
             last_scan: now,
             last_kept: now,
             last_reaped: None,
@@ -286,12 +249,14 @@ impl Scheduler {
             for run in store.reap(Owner::is_alive).await? {
                 tracing::warn!(run_id = run.id, job = %run.job, "a run in the foreground was killed");
             }
-            self.last_bell = None;
         }
         if self.last_bell != Some(bell) {
             let now = now();
             self.core.apply(Event::Open(store.open_runs().await?), now);
             self.core.apply(Event::Paused(store.paused_jobs().await?), now);
+            self.core.apply(Event::Ended(store.jobs_that_ended(self.seen_up_to).await?), now);
+            // a little twice rather than not at all: other processes' clocks and commits come late
+            self.seen_up_to = now.wall - TimeDelta::seconds(5);
             self.last_bell = Some(bell);
         }
         self.away_until = None;

@@ -88,6 +88,16 @@ impl Store {
         rows.into_iter().map(|(at, id, state)| Ok((at, id, state.parse()?))).collect()
     }
 
+    /// Jobs of which a run ended at `since` or later, with their kinds.
+    pub async fn jobs_that_ended(&self, since: DateTime<Utc>) -> Result<Vec<(String, String)>> {
+        Ok(on_pool!(self, |pool| {
+            sqlx::query_as("SELECT DISTINCT job, kind FROM runs WHERE ended_at >= $1")
+                .bind(stamp(since))
+                .fetch_all(pool)
+                .await?
+        }))
+    }
+
     /// When the job's last run ended.
     pub async fn last_ended(&self, job: &str) -> Result<Option<DateTime<Utc>>> {
         Ok(on_pool!(self, |pool| {

@@ -77,6 +77,7 @@ impl Store {
     /// [`Error::JobRunning`] while another run of the job is running.
     pub async fn begin_run(&self, new: NewRun<'_>, owner: &Owner) -> Result<Run> {
         let row: RunRow = in_transaction!(self, |tx| {
+            ring!(tx);
             let begun = sqlx::query_as(concat!(
                 "INSERT INTO runs (run_key, job, kind, cause, state, job_toml, queued_at, attempt, started_at,
                      attempt_started_at, heard_at, owner_host, owner_boot_id, owner_pid, owner_process_start)

@@ -10,25 +10,26 @@ use rand_chacha::ChaCha8Rng;
 use retraind::job::Job;
 use retraind::scheduler::core::{Action, Core, Event, Exit, Limits, Now, PlannedRun, Seen, Settlement, settle};
 use retraind::store::{Attempt, Claim, Decision, Ending, JobRow, Life, Owner, Run, RunState, Step};
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
 /// What happened in stories, to see that they are worth something.
 #[derive(Debug, Default)]
-pub struct Told {
-    pub runs: usize,
-    pub crashes: usize,
-    pub publications: usize,
-    pub adopted: usize,
-    pub requeued: usize,
-    pub timed_out: usize,
-    pub skipped: usize,
-    pub weeks: u32,
+pub(crate) struct Told {
+    pub(crate) runs: usize,
+    pub(crate) crashes: usize,
+    pub(crate) publications: usize,
+    pub(crate) adopted: usize,
+    pub(crate) requeued: usize,
+    pub(crate) timed_out: usize,
+    pub(crate) skipped: usize,
+    pub(crate) weeks: u32,
 }
 
 impl Told {
-    pub fn add(&mut self, more: Self) {
+    pub(crate) fn add(&mut self, more: Self) {
         self.runs += more.runs;
         self.crashes += more.crashes;
         self.publications += more.publications;
@@ -65,7 +66,7 @@ enum Fate {
 /// The scheduler died here.
 struct Crash;
 
-pub struct World {
+pub(crate) struct World {
     random: ChaCha8Rng,
     wall: DateTime<Utc>,
     up: Duration,
@@ -95,7 +96,7 @@ const KINDS: [&str; 6] = [
 const LIMITS: Limits = Limits { max_running: 2, grace: Duration::from_secs(30), stop_grace: Duration::from_mins(1) };
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let files = KINDS.iter().enumerate().map(|(k, text)| (format!("job-{k}"), (*text).to_owned())).collect();
         Self {
             random: ChaCha8Rng::seed_from_u64(seed),
@@ -115,7 +116,7 @@ impl World {
     }
 
     /// Lives for so many weeks, then in peace until all is settled.
-    pub fn live(mut self, weeks: u32) -> Told {
+    pub(crate) fn live(mut self, weeks: u32) -> Told {
         let mut passed = Duration::ZERO;
         let end = Duration::from_hours(24 * 7 * u64::from(weeks));
         while passed < end {
@@ -601,7 +602,16 @@ impl World {
     }
 }
 
+/// Read once each: a story reads the same few texts ten thousand times.
 fn parse(name: &str, text: &str) -> Job {
+    thread_local! {
+        static READ: RefCell<HashMap<(String, String), Job>> = RefCell::default();
+    }
+    let key = (name.to_owned(), text.to_owned());
+    READ.with_borrow_mut(|read| read.entry(key).or_insert_with(|| parse_now(name, text)).clone())
+}
+
+fn parse_now(name: &str, text: &str) -> Job {
     Job::parse(&Path::new(name).with_extension("toml"), text, &[]).expect("a job")
 }
 

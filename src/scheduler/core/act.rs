@@ -130,6 +130,8 @@ pub enum Event {
     JobRemoved(String),
     /// All runs that have not ended.
     Open(Vec<Run>),
+    /// Jobs of which runs have ended, with their kinds: also of runs that were never seen open.
+    Ended(Vec<(String, String)>),
     /// All jobs that are paused: since when, and why.
     Paused(BTreeMap<String, (DateTime<Utc>, String)>),
     /// [`Action::Fire`] is done: these were queued.

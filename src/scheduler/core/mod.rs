@@ -181,6 +181,7 @@ impl Core {
             Event::Job(job, row) => self.put_job(*job, *row, now),
             Event::JobRemoved(name) => drop(self.jobs.remove(&name)),
             Event::Open(runs) => self.replace_runs(runs),
+            Event::Ended(jobs) => jobs.iter().for_each(|(job, kind)| self.noticed_end(job, kind)),
             Event::Paused(paused) => {
                 for (name, state) in &mut self.jobs {
                     let found = paused.get(name);
@@ -307,6 +308,9 @@ impl Core {
         let id = run.id;
         let job = match self.runs.remove(&id) {
             Some(open) if open.run.job_toml == run.job_toml => open.job,
+            _ if self.jobs.get(&run.job).is_some_and(|state| state.toml == run.job_toml) => {
+                self.jobs.get(&run.job).map(|state| state.job.clone())
+            }
             _ => Job::parse(format!("{}.toml", run.job).as_ref(), &run.job_toml, &[]).ok(),
         };
         self.runs.insert(id, OpenRun { run, job });
