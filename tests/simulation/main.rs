@@ -25,7 +25,7 @@ fn whatever_happens_the_invariants_hold() {
     for seed in seeds {
         let story = std::panic::catch_unwind(|| World::new(seed).live(WEEKS));
         match story {
-            Ok(more) => told.add(more),
+            Ok(more) => told.add(&more),
             Err(panic) => {
                 eprintln!("the story of seed {seed} went wrong: RETRAIND_SIMULATION_SEED={seed} tells it again");
                 std::panic::resume_unwind(panic);

@@ -29,7 +29,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    pub(crate) fn add(&mut self, more: Self) {
+    pub(crate) fn add(&mut self, more: &Self) {
         self.runs += more.runs;
         self.crashes += more.crashes;
         self.publications += more.publications;
