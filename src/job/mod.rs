@@ -5,6 +5,7 @@ mod retrain;
 mod spec;
 
 pub use alerts::Alerts;
+pub(crate) use alerts::addresses;
 pub use retrain::Retrain;
 
 use crate::document::Problem;
