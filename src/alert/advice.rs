@@ -4,6 +4,7 @@ use super::Condition;
 use crate::watch::Rule;
 
 /// Fills in what is always said of a rule.
+#[expect(clippy::too_many_lines, reason = "a table: one entry a rule")]
 pub(super) fn advise(condition: Condition) -> Condition {
     let job = condition.job.as_str();
     let target = condition.target.as_deref().unwrap_or("TARGET");

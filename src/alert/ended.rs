@@ -24,7 +24,7 @@ pub(super) async fn steps(
     }
     match run.state {
         RunState::Failed | RunState::TimedOut if limits.run_failed => {
-            steps.push(Step::Raise(Condition::run_failed(run)));
+            steps.push(Step::raise(Condition::run_failed(run)));
         }
         RunState::Succeeded | RunState::Rejected => {
             let how = format!("run {} went through to its end", run.id);
@@ -41,7 +41,7 @@ pub(super) async fn steps(
         let champion = registry.readable_champion(target).ok().flatten().map(|version| version.to_string());
         match row.verdict.as_deref() {
             Some("rejected") if limits.gate_failed => {
-                steps.push(Step::Raise(gate_failed(run, &row, metadata.as_ref(), champion.as_deref())));
+                steps.push(Step::raise(gate_failed(run, &row, metadata.as_ref(), champion.as_deref())));
             }
             Some("passed") => {
                 let how = format!("{} passed the gate", row.version.as_deref().unwrap_or("a version"));
@@ -52,12 +52,12 @@ pub(super) async fn steps(
         if limits.no_better_than_naive
             && let Some(condition) = metadata.as_ref().and_then(|metadata| no_better_than_naive(run, &row, metadata))
         {
-            steps.push(Step::Raise(condition));
+            steps.push(Step::raise(condition));
         }
         let promotions = if limits.promotion { store.promotions(Some(&row.target)).await? } else { Vec::new() };
         let ours = promotions.into_iter().filter(|p| p.run_id == Some(run.id) && p.state == PromotionState::Done);
         for promotion in ours {
-            steps.push(Step::Raise(promoted(run, &row, &promotion, metadata.as_ref())));
+            steps.push(Step::raise(promoted(run, &row, &promotion, metadata.as_ref())));
         }
     }
     Ok(steps)
@@ -70,10 +70,8 @@ fn over(rule: Rule, run: &Run, target: &str, how: String) -> Step {
 fn gate_failed(run: &Run, row: &RunTarget, metadata: Option<&Metadata>, champion: Option<&str>) -> Condition {
     let version = row.version.as_deref().unwrap_or("the new version");
     let failed: Vec<_> = metadata.iter().flat_map(|m| &m.verdict.rules).filter(|rule| !rule.passed).collect();
-    let reasons: Vec<String> = match failed.is_empty() {
-        true => row.reasons.clone(),
-        false => failed.iter().map(|rule| rule.reason.clone()).collect(),
-    };
+    let reasons: Vec<String> =
+        if failed.is_empty() { row.reasons.clone() } else { failed.iter().map(|rule| rule.reason.clone()).collect() };
     let summary = format!("the gate refused {version}: {}", reasons.join("; "));
     let condition = Condition::new(Rule::GateFailed, &run.job, format!("run {}", run.id), summary)
         .of_run(run.id, Some(&row.target));

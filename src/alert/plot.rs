@@ -72,10 +72,11 @@ fn draw(
             .label(format!("epoch {mark}"))
             .legend(|(x, y)| PathElement::new([(x, y), (x + 32, y)], MARK.stroke_width(2)));
     }
-    let lines: [(&str, RGBColor, fn(&(i64, f64, f64)) -> f64); 2] =
-        [("training", TRAINING, |p| p.1), ("validation", VALIDATION, |p| p.2)];
-    for (name, colour, value) in lines {
-        let line: Vec<(f64, f64)> = points.iter().map(|p| (p.0 as f64, value(p).max(low))).collect();
+    let values = |training| {
+        let value = move |p: &(i64, f64, f64)| if training { p.1 } else { p.2 };
+        points.iter().map(move |p| (p.0 as f64, value(p).max(low))).collect::<Vec<_>>()
+    };
+    for (name, colour, line) in [("training", TRAINING, values(true)), ("validation", VALIDATION, values(false))] {
         chart
             .draw_series(LineSeries::new(line.clone(), colour.stroke_width(4)))?
             .label(format!("{title} {name}").trim().to_owned())

@@ -33,7 +33,7 @@ pub(super) struct Watcher {
 
 /// One thing to write down.
 pub(super) enum Step {
-    Raise(Condition),
+    Raise(Box<Condition>),
     Resolve {
         rule: Rule,
         job: String,
@@ -43,6 +43,12 @@ pub(super) enum Step {
     },
     /// Everything that followed from the end of this run is written down.
     RunDone(i64),
+}
+
+impl Step {
+    pub(super) fn raise(condition: Condition) -> Self {
+        Self::Raise(Box::new(condition))
+    }
 }
 
 /// A run that is watched.
@@ -232,7 +238,7 @@ impl Watched {
             && let Some(finding) = run_longer_than(self.limits.run_longer_than, clock.elapsed())
         {
             self.slow = true;
-            steps.push(Step::Raise(Condition::found(run, None, 0, finding, run.started_at.unwrap_or(now))));
+            steps.push(Step::raise(Condition::found(run, None, 0, finding, run.started_at.unwrap_or(now))));
         }
         let Some(owner) = run.owner.as_ref().filter(|owner| Some(owner.host.as_str()) == host) else { return steps };
         let Ok(pid) = u32::try_from(owner.pid) else { return steps };
@@ -265,7 +271,7 @@ impl Watched {
         let condition = Condition::out_of_memory(run, *attempt, &group.path().display().to_string(), &limit);
         let known = (*attempt, group.clone(), kills);
         self.cgroup = Some(known);
-        Some(Step::Raise(condition))
+        Some(Step::raise(condition))
     }
 
     /// Ends everything that can hold only while the run goes on.
@@ -282,7 +288,7 @@ impl Watched {
 
 fn step(run: &Run, target: Option<&str>, attempt: i64, change: Change, since: DateTime<Utc>) -> Step {
     match change {
-        Change::Holds(finding) => Step::Raise(Condition::found(run, target, attempt, finding, since)),
+        Change::Holds(finding) => Step::raise(Condition::found(run, target, attempt, finding, since)),
         Change::Over { rule, onset: which, how } => Step::Resolve {
             rule,
             job: run.job.clone(),
@@ -296,7 +302,7 @@ fn step(run: &Run, target: Option<&str>, attempt: i64, change: Change, since: Da
 /// Says for whom the job's alerts are.
 fn addressed(steps: Vec<Step>, limits: &Alerts) -> impl Iterator<Item = Step> {
     steps.into_iter().map(|step| match step {
-        Step::Raise(condition) => Step::Raise(condition.addressed(limits)),
+        Step::Raise(condition) => Step::raise(condition.addressed(limits)),
         step => step,
     })
 }

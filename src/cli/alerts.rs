@@ -47,7 +47,7 @@ struct ListArgs {
 
 #[derive(Debug, clap::Args)]
 struct SilenceArgs {
-    /// Which rule, such as training_longer_than
+    /// Which rule, such as `training_longer_than`
     #[arg(value_parser = rule)]
     rule: Rule,
     /// Of this job only

@@ -20,7 +20,7 @@ impl Cgroup {
     pub fn of(pid: u32) -> Option<Self> {
         let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        Self::find(&groups, &mounts).into_iter().find(|group| group.has_memory())
+        Self::find(&groups, &mounts).into_iter().find(Self::has_memory)
     }
 
     /// The groups of both versions that the two files speak of.

@@ -11,6 +11,7 @@ use std::time::Duration;
 /// turns a rule off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "a switch a rule: that is what people write")]
 pub struct Alerts {
     /// Longest training of one model, such as `"5m"` or `"1h 30m"`.
     #[serde(serialize_with = "time_or_false", deserialize_with = "a_time")]

@@ -143,15 +143,13 @@ async fn step<T>(
 }
 
 fn sender(settings: &Settings) -> Result<Mailbox, String> {
-    match &settings.smtp.from {
-        Some(from) => from.parse().map_err(|error| format!("[smtp] from `{from}` is no address: {error}")),
-        None => {
-            let host = settings.alerting.host();
-            let address = Address::new("retraind", &host)
-                .map_err(|_| format!("`retraind@{host}` is no address: set [smtp] from"))?;
-            Ok(Mailbox::new(Some("retraind".to_owned()), address))
-        }
+    if let Some(from) = &settings.smtp.from {
+        return from.parse().map_err(|error| format!("[smtp] from `{from}` is no address: {error}"));
     }
+    let host = settings.alerting.host();
+    let address =
+        Address::new("retraind", &host).map_err(|_| format!("`retraind@{host}` is no address: set [smtp] from"))?;
+    Ok(Mailbox::new(Some("retraind".to_owned()), address))
 }
 
 /// The mail as it goes over the wire.
