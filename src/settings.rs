@@ -1,5 +1,9 @@
 //! Settings of the host: defaults, under `retraind.toml`, under `RETRAIND_*` environment variables.
 
+mod alerting;
+
+pub use alerting::{Alerting, Command, Smtp, Style, Tls, Webhook};
+
 use crate::document::{self, Problem};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -32,6 +36,8 @@ pub struct Settings {
     pub onnxruntime: OnnxRuntime,
     /// The server that takes mail.
     pub smtp: Smtp,
+    /// When alerts are told, and by what besides mail.
+    pub alerting: Alerting,
     /// Forecasting.
     pub predict: Predict,
 }
@@ -152,49 +158,6 @@ pub struct OnnxRuntime {
     pub library: Option<PathBuf>,
 }
 
-/// `[smtp]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Smtp {
-    /// The mail server; where unset, no mail is sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    /// Its port; where unset, 587 for `starttls`, 465 for `implicit`, 25 for `none`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// How the connection is protected.
-    pub tls: Tls,
-    /// Who logs in; where unset, nobody does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub username: Option<String>,
-    /// Their password; better given as `RETRAIND_SMTP__PASSWORD`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub password: Option<String>,
-    /// Sender.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// Recipients.
-    pub to: Vec<String>,
-}
-
-impl Default for Smtp {
-    fn default() -> Self {
-        Self { host: None, port: None, tls: Tls::Starttls, username: None, password: None, from: None, to: Vec::new() }
-    }
-}
-
-/// `[smtp] tls`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tls {
-    /// Plain, then upgraded; refused where the server cannot.
-    Starttls,
-    /// From the first byte.
-    Implicit,
-    /// Not at all: for a server on this host.
-    None,
-}
-
 /// `[predict]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -251,8 +214,18 @@ pub fn load(config: Option<&Path>) -> Result<Loaded, Vec<Problem>> {
 }
 
 /// Settings that are text whatever they look like: figment would take a password of digits for a number.
-const TEXTS: [&str; 7] =
-    ["state.url", "source.url", "source.table", "smtp.host", "smtp.username", "smtp.password", "smtp.from"];
+const TEXTS: [&str; 10] = [
+    "state.url",
+    "source.url",
+    "source.table",
+    "smtp.host",
+    "smtp.username",
+    "smtp.password",
+    "smtp.from",
+    "alerting.host",
+    "alerting.webhook.url",
+    "alerting.webhook.secret",
+];
 
 fn environment() -> Figment {
     let variable = |key: &str| key.replace('.', "__");

@@ -1,5 +1,6 @@
 //! The command line: argv goes in; a report on stdout, talk on stderr and an exit code come out.
 
+mod alerts;
 mod check;
 mod daemon;
 mod demo;
@@ -83,6 +84,8 @@ enum Command {
     Promote(models::PromoteArgs),
     /// Bring the version before the present one back into service
     Rollback(models::RollbackArgs),
+    /// List alerts and messages not delivered yet; silence a rule; test whether alerts arrive
+    Alerts(alerts::Args),
     /// Forecast the next counts with the versions in service
     Predict(predict::Args),
     /// Import recorded counts from CSV files
@@ -142,6 +145,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Models(args) => models::list(&args, config, output),
         Command::Promote(args) => models::promote(&args, config, output).await,
         Command::Rollback(args) => models::rollback(&args, config, output).await,
+        Command::Alerts(args) => alerts::alerts(&args, config, output).await,
         Command::Predict(args) => predict::predict(&args, config, output).await,
         Command::Import(args) => import::import(&args, config, output).await,
         Command::Doctor(args) => doctor::doctor(&args, config, output).await,

@@ -16,6 +16,7 @@ pub use exec::Exec;
 pub use kind::Kind;
 pub use policy::{Executor, Overlap, Policy};
 pub use predict::Predict;
+pub(crate) use alerts::addresses;
 pub use retrain::Retrain;
 pub use together::check_together;
 

@@ -1,23 +1,23 @@
 //! The training step: in a thread of its own, its epochs written down and watched.
 
-use super::{Shared, TICK, in_thread, patiently};
+use super::{Shared, in_thread, patiently};
 use crate::data::Target;
 use crate::event::Event;
 use crate::run::Error;
 use crate::store;
 use crate::train::{self, Trained};
-use crate::watch::Watch;
 use backon::Retryable;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 use tokio::sync::mpsc;
 
-/// Trains in a thread of its own; epochs become rows and events, limits are watched.
+/// Trains in a thread of its own; epochs become rows and events. Its beginning and its end are written down, so that
+/// limits can be watched from outside: a training that hangs cannot tell.
 pub(super) async fn train_watched(shared: &Arc<Shared>, target: Target) -> Result<Trained, Error> {
     let training = shared.settings.training();
     let name = target.to_string();
     let (send, mut epochs) = mpsc::unbounded_channel();
+    mark(shared, target, false).await?;
     let worker = in_thread(shared, target, move |shared| {
         let (train, validation) = (shared.prepared.train(target), shared.prepared.validation(target));
         train::train(&train, &validation, &training, &shared.stop, |row| {
@@ -27,22 +27,11 @@ pub(super) async fn train_watched(shared: &Arc<Shared>, target: Target) -> Resul
         .map_err(|source| Error::Train { target, source })
     });
     let recorder = async {
-        let mut watch = Watch::new(shared.job.alerts);
-        let mut tick = tokio::time::interval(TICK);
-        let began = Instant::now();
         let mut unwritten = Vec::new();
-        let alert = |text| (shared.listener)(Event::Alert { target: Some(target), text });
-        loop {
-            tokio::select! {
-                row = epochs.recv() => {
-                    let Some(row) = row else { break };
-                    unwritten.push(stored(&row));
-                    record(shared, target, &mut unwritten).await?;
-                    watch.epoch(&row).into_iter().for_each(alert);
-                    (shared.listener)(Event::Epoch { target, row, of: training.epochs });
-                }
-                _ = tick.tick() => watch.clock(began.elapsed()).into_iter().for_each(alert),
-            }
+        while let Some(row) = epochs.recv().await {
+            unwritten.push(stored(&row));
+            record(shared, target, &mut unwritten).await?;
+            (shared.listener)(Event::Epoch { target, row, of: training.epochs });
         }
         // the last chance: from here on a database that is away fails the run
         let write = || shared.context.store.record_epochs(shared.claim, &name, &unwritten);
@@ -57,8 +46,18 @@ pub(super) async fn train_watched(shared: &Arc<Shared>, target: Target) -> Resul
         recorded
     };
     let (trained, recorded) = tokio::join!(worker, recorder);
+    let marked = mark(shared, target, true).await;
     recorded?;
-    trained
+    let trained = trained?;
+    marked?;
+    Ok(trained)
+}
+
+/// Writes down that a training begins or has ended.
+async fn mark(shared: &Shared, target: Target, ended: bool) -> Result<(), Error> {
+    let target = target.to_string();
+    let write = || shared.context.store.mark_training(shared.claim, &target, ended);
+    Ok(write.retry(patiently()).when(store::Error::is_transient).await?)
 }
 
 /// Writes epochs down; where the database is away for a moment, they wait for the next one.
