@@ -6,6 +6,10 @@
 pub mod document;
 /// `"5m"`, as people write durations.
 pub mod duration;
+/// What the rooms say → the journal, lines, JSON.
+pub mod logging;
+/// Secrets kept apart from the settings.
+pub mod credential;
 /// The state database: runs, epochs, versions, promotions, forecasts.
 pub mod store;
 /// Memory and disks of this host.
