@@ -8,6 +8,10 @@ pub mod document;
 pub mod duration;
 /// Errors as people read them.
 pub mod error;
+/// What the rooms say → the journal, lines, JSON.
+pub mod logging;
+/// Secrets kept apart from the settings.
+pub mod credential;
 /// The state database: runs, epochs, versions, promotions, forecasts.
 pub mod store;
 /// Memory and disks of this host.
