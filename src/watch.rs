@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn row(epoch: usize, loss: f64, val_loss: f64) -> Epoch {
-        Epoch { epoch, loss, val_loss, mae: 0.0, val_mae: 0.0, seconds: 1.0 }
+        Epoch { epoch, loss, val_loss, mae: 0.0, val_mae: 0.0, fixed_loss: loss, seconds: 1.0 }
     }
 
     #[test]
