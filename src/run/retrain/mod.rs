@@ -132,7 +132,7 @@ async fn read_and_prepare(
     listener: &Listener,
 ) -> Result<(Prepared, DataVersion), Error> {
     let source = context.source().await?;
-    let (series, report) = source.read(|rows| listener(Event::Reading { rows })).await?;
+    let (series, report) = source.read_until(until, |rows| listener(Event::Reading { rows })).await?;
     // millions of rows are hashed and scaled here; the other tasks of this thread move elsewhere meanwhile
     let (data_version, prepared) = tokio::task::block_in_place(|| (series.fingerprint(), recipe.prepare(&series)));
     tracing::info!(rows = series.len(), videos = series.videos.len(), sha256 = %data_version.sha256, "rows read");
