@@ -64,6 +64,7 @@ impl Place {
                     val_loss: 0.008 + 0.001 * epoch as f64,
                     mae: 0.1,
                     val_mae: 0.1,
+                    fixed_loss: loss,
                     seconds: 1.0,
                 }
             })

@@ -11,12 +11,12 @@ mod spec;
 mod together;
 
 pub use alerts::Alerts;
+pub(crate) use alerts::addresses;
 pub use evaluate::Evaluate;
 pub use exec::Exec;
 pub use kind::Kind;
 pub use policy::{Executor, Overlap, Policy};
 pub use predict::Predict;
-pub(crate) use alerts::addresses;
 pub use retrain::Retrain;
 pub use together::check_together;
 

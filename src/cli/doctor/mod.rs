@@ -16,7 +16,6 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exits with 69 when something that retraind needs is missing.")]
 pub(super) struct Args {
