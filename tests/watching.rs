@@ -261,7 +261,7 @@ impl Cage {
     /// Runs the command inside: a shell goes in first.
     fn command(&self, place: &Place, arguments: &str) -> Command {
         let script = format!(
-            "echo $$ > {}/cgroup.procs && exec {} {arguments}",
+            "echo 1000 > /proc/self/oom_score_adj && echo $$ > {}/cgroup.procs && exec {} {arguments}",
             self.0.display(),
             env!("CARGO_BIN_EXE_retraind")
         );
@@ -355,6 +355,6 @@ async fn a_worker_that_the_kernel_kills_for_memory_is_told_as_that() {
     assert!(alerts.iter().any(|alert| alert.rule == "out_of_memory"), "{alerts:?}, {:?}", subjects(&mails));
 }
 
-/// Takes nearly all of the group's memory, in a process that the kernel does not kill for it.
+/// Takes nearly all of the group's memory, beside the run, which the kernel would kill first.
 const HOG: &str =
     "import time; memory = bytearray(190 << 20); memory[::4096] = b'x' * len(memory[::4096]); time.sleep(2)";
