@@ -45,13 +45,12 @@ impl Place {
 
     /// A run with some epochs, and what a watcher would say of it.
     async fn diverging(&self, target: &str) -> Condition {
-        let run = match self.store.running_runs().await.expect("read").into_iter().next() {
-            Some(run) => run,
-            None => {
-                let new =
-                    NewRun { run_key: "w/1", job: "weekly", kind: "retrain", cause: "test", job_toml: "[retrain]\n" };
-                self.store.begin_run(new, &Owner::this_process().expect("Linux")).await.expect("begun")
-            }
+        let known = self.store.running_runs().await.expect("read").into_iter().next();
+        let run = if let Some(run) = known {
+            run
+        } else {
+            let new = NewRun { run_key: "w/1", job: "weekly", kind: "retrain", cause: "test", job_toml: "[retrain]\n" };
+            self.store.begin_run(new, &Owner::this_process().expect("Linux")).await.expect("begun")
         };
         let claim = Claim { run_id: run.id, attempt: run.attempt };
         let epochs: Vec<Epoch> = (1..=9)
@@ -392,7 +391,7 @@ async fn a_kill_between_sending_and_marking_sends_the_same_mail_once_more() {
     let host = MailHost::new();
     let server = host.start(&json!({ "tls": "starttls", "hang_after_data": true }));
     let mut place = Place::new(&host, server.port).await;
-    place.settings.smtp.timeout = Duration::from_secs(60);
+    place.settings.smtp.timeout = Duration::from_mins(1);
     let config = host.dir.path().join("retraind.toml");
     let text = format!(
         "[state]\nurl = \"{}\"\n[smtp]\nhost = \"localhost\"\nport = {}\nca_file = \"{}\"\ntimeout = \"1m\"\n\

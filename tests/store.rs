@@ -748,7 +748,7 @@ async fn an_alert_is_raised_once_an_onset(database: &Database) {
     let event = NewAlert { rule: "promotion", event: true, ..new_alert("promotion 1") };
     store.raise_alert(event.clone()).await.unwrap().expect("new");
     assert_eq!(store.raise_alert(event).await.unwrap(), None);
-    let until = Utc::now() + Duration::from_secs(60);
+    let until = Utc::now() + Duration::from_mins(1);
     store.silence("promotion", "", until).await.unwrap();
     assert_eq!(store.silences(Utc::now()).await.unwrap().len(), 1);
     assert_eq!(store.silences(until).await.unwrap().len(), 0);
@@ -802,11 +802,11 @@ async fn messages_keep_their_order_and_are_sent_by_one(database: &Database) {
     let whom: Vec<&str> = due.iter().map(|row| row.address.as_str()).collect();
     assert_eq!(whom, ["ann", "bob"], "the recoveries wait for what they follow");
     assert!(store.due_messages("webhook", at).await.unwrap().is_empty());
-    let until = at + Duration::from_secs(60);
+    let until = at + Duration::from_mins(1);
     assert!(store.lease_message(due[0].id, at, until).await.unwrap());
     assert!(!store.lease_message(due[0].id, at, until).await.unwrap(), "somebody has it");
     assert_eq!(store.due_messages("email", at).await.unwrap().len(), 1);
-    assert!(store.lease_message(due[0].id, until, until + Duration::from_secs(60)).await.unwrap(), "he is gone");
+    assert!(store.lease_message(due[0].id, until, until + Duration::from_mins(1)).await.unwrap(), "he is gone");
     store.settle_message(due[0].id, OutboxState::Sent, None).await.unwrap();
     assert!(store.lease_message(due[1].id, at, until).await.unwrap());
     store.settle_message(due[1].id, OutboxState::Dead, Some("550 no such user")).await.unwrap();
