@@ -49,19 +49,22 @@ async fn main() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
-    let alone = measure("the epochs' own rows", async {
-        tokio::select! { () = writing => {}, () = tokio::time::sleep(WATCHED) => {} }
-    })
+    let alone = measure(
+        "the epochs' own rows",
+        Box::pin(async {
+            tokio::select! { () = writing => {}, () = tokio::time::sleep(WATCHED) => {} }
+        }),
+    )
     .await;
     let serving = alert::serve(store.clone(), settings, Arc::new(|_| ()), tokio::time::sleep(WATCHED));
-    let watched = measure("watching", serving).await;
+    let watched = measure("watching", Box::pin(serving)).await;
     println!("{} of watching a second of training, {} of writing its epochs ({})", ms(watched), ms(alone), Utc::now());
 }
 
-async fn measure(what: &str, work: impl Future<Output = ()>) -> Duration {
+async fn measure(what: &str, work: impl Future<Output = ()> + Unpin) -> Duration {
     let (before, began) = (processor_time(), Instant::now());
     work.await;
-    let used = processor_time() - before;
+    let used = processor_time().saturating_sub(before);
     let per_second = used.div_f64(began.elapsed().as_secs_f64());
     println!("{what}: {} a second", ms(per_second));
     per_second
