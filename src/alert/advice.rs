@@ -99,6 +99,11 @@ pub(super) fn advise(condition: Condition) -> Condition {
             &["Start the job by hand if it should not wait until then."],
             vec!["retraind status".to_owned(), again],
         ),
+        Rule::Paused => (
+            "No trigger starts the job any more; `retraind run` still does.",
+            &["Look what went wrong, mend it, then let its triggers start it again."],
+            vec![format!("retraind runs {job}"), format!("retraind resume {job}")],
+        ),
         Rule::OutOfMemory => (
             "The worker is gone; whether the run is tried again is up to its job's retries.",
             &[

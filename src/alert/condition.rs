@@ -1,13 +1,11 @@
 //! What is told, as plain data: the facts of one condition, and what a person can do about it.
 
 use super::advice;
-use crate::document::Problem;
 use crate::job::Alerts;
 use crate::store::Run;
 use crate::watch::{Finding, Rule, Severity};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// Something that deserves a person's attention, with all that a message says of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,15 +109,19 @@ impl Condition {
         Self { since: run.ended_at.unwrap_or(condition.since), details: vec![error], ..condition }
     }
 
-    /// A job file that cannot be used as it is. Over when it can be again: `resolve` the rule for the job.
-    pub fn job_file_broken(job: &str, file: &Path, problems: &[Problem]) -> Self {
-        let first = problems.first().map_or_else(String::new, |problem| problem.message.clone());
-        let summary = format!("{} has {} problem(s): {first}", file.display(), problems.len());
+    /// A job file that cannot be used as it is; `problem` as `retraind check` says it. Over when it can be again:
+    /// [`super::resolve`] the rule for the job.
+    pub fn job_file_broken(job: &str, problem: &str) -> Self {
+        let first = problem.lines().next().unwrap_or_default();
         let onset = format!("since {}", instant(Utc::now()));
-        let condition = Self::new(Rule::JobFileBroken, job, onset, summary);
-        let details = problems.iter().map(ToString::to_string).collect();
-        let check = format!("retraind check {}", file.display());
-        Self { details, commands: vec![check], ..condition }
+        let condition = Self::new(Rule::JobFileBroken, job, onset, format!("the job file is broken: {first}"));
+        Self { details: problem.lines().map(str::to_owned).collect(), ..condition }
+    }
+
+    /// A job whose triggers start nothing any more. Over when it is resumed.
+    pub fn paused(job: &str, because: &str) -> Self {
+        let onset = format!("since {}", instant(Utc::now()));
+        Self::new(Rule::Paused, job, onset, format!("the job is paused: {because}"))
     }
 
     /// A fire time that passed without the job being started. `why` completes "… was missed: ".
@@ -136,7 +138,7 @@ impl Condition {
         advice::advise(Self { target: Some(target.to_owned()), ..condition }).measured(value, limit)
     }
 
-    /// A worker that the kernel killed because its cgroup was out of memory.
+    /// A worker that the kernel killed because its cgroup was out of memory; where and at which limit, if that is known.
     pub fn out_of_memory(run: &Run, attempt: i64, cgroup: &str, limit: &str) -> Self {
         let summary = format!("attempt {attempt} was killed: no memory was left in its cgroup");
         Self::new(Rule::OutOfMemory, &run.job, onset(run.id, attempt, "killed"), summary)

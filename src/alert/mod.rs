@@ -12,6 +12,7 @@ mod condition;
 // From what runs to conditions.
 mod advice;
 mod ended;
+mod source;
 mod watcher;
 
 // From alerts to messages, and to people.
@@ -38,6 +39,9 @@ use watcher::Watcher;
 
 /// How often running runs are looked at, and whether a message is due.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How long the end waits for a message that is being sent.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Raises a condition. Says whether it is a new alert; one that is known already is brought up to date.
 pub async fn raise(store: &Store, condition: &Condition) -> Result<bool, store::Error> {
@@ -95,23 +99,43 @@ pub async fn serve(store: Store, settings: Settings, listener: Listener, shutdow
             trouble.note("runs cannot be watched for the moment", looked.await);
         }
     };
+    let look_at_source = async {
+        let mut trouble = Trouble::default();
+        let mut tick = tokio::time::interval(source::EVERY);
+        loop {
+            tick.tick().await;
+            trouble
+                .note("new data cannot be watched for the moment", source::look(&store, &settings, Utc::now()).await);
+        }
+    };
     // a channel that hangs holds up itself only
-    let deliver = channel::CHANNELS.map(|channel| {
-        let (store, settings) = (&store, &settings);
+    let (stop, stopping) = tokio::sync::watch::channel(());
+    let deliver = futures_util::future::join_all(channel::CHANNELS.map(|channel| {
+        let (store, settings, mut stopping) = (&store, &settings, stopping.clone());
         async move {
             let mut trouble = Trouble::default();
             let mut tick = ticks();
             loop {
-                tick.tick().await;
+                tokio::select! {
+                    _ = tick.tick() => {}
+                    _ = stopping.changed() => break,
+                }
                 let delivered = outbox::deliver(store, settings, channel, Utc::now()).await;
                 trouble.note("alerts cannot be delivered for the moment", delivered);
             }
         }
-    });
+    }));
+    tokio::pin!(deliver);
     tokio::select! {
         () = watch => {}
-        _ = futures_util::future::join_all(deliver) => {}
+        () = look_at_source => {}
+        _ = &mut deliver => {}
         () = shutdown => {}
+    }
+    drop(stop);
+    // what is being sent is sent to its end, so that nobody gets it twice
+    if tokio::time::timeout(GRACE, deliver).await.is_err() {
+        tracing::warn!("a message that was being delivered is left to be delivered later");
     }
 }
 

@@ -42,7 +42,8 @@ fn draw(
     let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
     // losses fall by powers of ten; where none is above zero there is nothing to see
     let (low, high) = if high > 0.0 { (low, high) } else { (1e-3, 1.0) };
-    let (low, high) = (low / 1.3, high * 1.3);
+    // room above for the legend, so that it hides no line
+    let (low, high) = (low / 1.3, high * (high / low).max(4.0).powf(0.4));
     let last = last.max(first + 1);
     let mut chart = ChartBuilder::on(&area)
         .margin(20)

@@ -122,7 +122,8 @@ impl Watcher {
         while let Some(step) = self.queue.front() {
             match step {
                 Step::Raise(condition) => {
-                    if raise(&self.store, condition).await? {
+                    // what follows from the end of a run is shown with it anyway
+                    if raise(&self.store, condition).await? && condition.rule.ends_with_its_run() {
                         let target = condition.target.as_ref().and_then(|target| target.parse().ok());
                         (self.listener)(Event::Alert { target, text: condition.summary.clone() });
                     }

@@ -33,6 +33,8 @@ words! {
         JobFileBroken = "job_file_broken",
         /// A job was not started when it should have been.
         MissedFire = "missed_fire",
+        /// A job is paused: its triggers start no runs.
+        Paused = "paused",
         /// The kernel killed a worker for memory.
         OutOfMemory = "out_of_memory",
         /// Somebody tries whether alerts arrive.
@@ -57,9 +59,12 @@ impl Rule {
     pub fn severity(self) -> Severity {
         match self {
             Self::Promotion | Self::Test => Severity::Info,
-            Self::RunFailed | Self::OutOfMemory | Self::MemoryAbovePercent | Self::SourceDown | Self::JobFileBroken => {
-                Severity::Critical
-            }
+            Self::RunFailed
+            | Self::OutOfMemory
+            | Self::MemoryAbovePercent
+            | Self::SourceDown
+            | Self::Paused
+            | Self::JobFileBroken => Severity::Critical,
             _ => Severity::Warning,
         }
     }

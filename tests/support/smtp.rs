@@ -1,4 +1,4 @@
-//! A mail server of the tests' own (tests/smtp_server.py), with certificates made for it.
+//! A mail server of the tests' own (`tests/smtp_server.py`), with certificates made for it.
 #![allow(dead_code, reason = "not every test that includes this file needs all of it")]
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -49,7 +49,7 @@ impl MailHost {
         self.dir.path().join("ca.pem")
     }
 
-    /// Starts the server; `options` as in tests/smtp_server.py.
+    /// Starts the server; `options` as in `tests/smtp_server.py`.
     pub(crate) fn start(&self, options: &Value) -> Server {
         let python = target_dir().join("venv/bin/python");
         assert!(python.exists(), "{} is missing; `make test` makes it", python.display());

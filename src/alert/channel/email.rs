@@ -170,7 +170,11 @@ fn build(settings: &Settings, message: &Message) -> Result<Vec<u8>, String> {
     if let Some(id) = &message.in_reply_to {
         mail = mail.in_reply_to(id.clone()).references(message.references.join(" "));
     }
-    let mut related = MultiPart::related().singlepart(SinglePart::html(html::page(message)));
+    // the same bytes whenever it is sent
+    let id: String = message.message_id.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
+    let boundary = |kind: &str| format!("{kind}-{id}");
+    let mut related =
+        MultiPart::related().boundary(boundary("related")).singlepart(SinglePart::html(html::page(message)));
     for (k, item) in message.items.iter().enumerate().filter(|(_, item)| html::has_picture(item)) {
         let title = item.condition.target.clone().unwrap_or_default();
         let picture = plot::losses(&title, &item.curve, item.condition.epoch)?;
@@ -179,7 +183,10 @@ fn build(settings: &Settings, message: &Message) -> Result<Vec<u8>, String> {
         related =
             related.singlepart(Attachment::new_inline_with_name(html::picture_id(message, k), name).body(picture, png));
     }
-    let both = MultiPart::alternative().singlepart(SinglePart::plain(message.text())).multipart(related);
+    let both = MultiPart::alternative()
+        .boundary(boundary("alternative"))
+        .singlepart(SinglePart::plain(message.text()))
+        .multipart(related);
     Ok(mail.multipart(both).map_err(|error| format!("the mail could not be built: {error}"))?.formatted())
 }
 
