@@ -116,7 +116,7 @@ fn on_postgresql_one_schedules_and_another_takes_over() {
     first.kill();
     place.wait_for("the second to take over", || second.log().contains("found its worker at work"));
     println!("took over after {:.1} s", killed.elapsed().as_secs_f64());
-    assert!(killed.elapsed() < Duration::from_secs(60), "15 s, and what a loaded machine adds");
+    assert!(killed.elapsed() < Duration::from_mins(1), "15 s, and what a loaded machine adds");
     assert!(place::is_alive(pid));
     finish(&place);
     place.wait_for("its end", || place.state_of(1) == "succeeded");
