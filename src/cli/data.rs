@@ -3,6 +3,7 @@
 use super::exit::Failure;
 use super::output::{Output, count, number, text, time};
 use crate::data::Target;
+use crate::document::Problem;
 use crate::grid::VideoReport;
 use crate::job::{self, Kind, WEEKLY_RETRAIN};
 use crate::run::Context;
@@ -38,7 +39,12 @@ struct Report<'a> {
 pub(super) async fn data(args: &Args, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let settings = settings::load(config)?.settings;
     let job = job::find(&settings.jobs.dir, &args.job, &args.set)?;
-    let Kind::Retrain(retrain) = &job.kind;
+    let Kind::Retrain(retrain) = &job.kind else {
+        let name = job.kind.name();
+        let file = settings.jobs.dir.join(format!("{}.toml", job.name));
+        let problem = Problem::general(&file, format!("is of kind `{name}`, which trains on nothing"));
+        return Err(vec![problem.help("name a job of kind `retrain`")].into());
+    };
     let context = Context::open(settings).await?;
     let (series, read) = context.source().await?.read(|_| ()).await?;
     let prepared = tokio::task::block_in_place(|| retrain.recipe.prepare(&series, &job.data, &retrain.options()));

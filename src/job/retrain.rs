@@ -2,6 +2,8 @@
 
 use super::spec::{fraction, interval, positive, rate, whole};
 use crate::data::Target;
+use crate::document::Flaw;
+use crate::model::Loss;
 use crate::recipe::{Options, Recipe};
 use crate::train::Settings;
 use serde::{Deserialize, Serialize};
@@ -65,8 +67,10 @@ pub struct Retrain {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Challenger {
-    /// The linear part alone: least absolute errors with a ridge penalty.
+    /// A fixed linear blend of the candidates: least absolute errors with a ridge penalty.
     Ridge,
+    /// The network without its LSTM layer: it sees features of the window only.
+    Dense,
 }
 
 impl Retrain {
@@ -98,12 +102,30 @@ impl Retrain {
         Options { sequence: self.sequence as usize, horizon: self.horizon as usize }
     }
 
+    pub(super) fn check(&self) -> Vec<Flaw> {
+        let mut flaws = check_targets(&self.targets);
+        if self.recipe == Recipe::Level {
+            let foreign = [
+                ("horizon", self.horizon != 1, "forecasts one row ahead"),
+                ("members", self.members != 1, "is one network"),
+                ("challengers", !self.challengers.is_empty(), "has no linear part"),
+                ("importance", self.importance, "does not measure the importance of features"),
+            ];
+            for (key, _, does) in foreign.into_iter().filter(|&(_, wrong, _)| wrong) {
+                let flaw = Flaw::at(key, format!("recipe `level` {does}"));
+                flaws.push(flaw.help("leave it out, or choose recipe = \"increment\""));
+            }
+        }
+        flaws
+    }
+
     /// The settings of a training.
     pub fn training(&self) -> Settings {
         Settings {
             hidden: self.hidden as usize,
             dense: self.dense as usize,
             dropout: self.dropout,
+            loss: Loss::Mse,
             epochs: self.epochs as usize,
             batch_size: self.batch_size as usize,
             learning_rate: self.learning_rate,
@@ -113,7 +135,17 @@ impl Retrain {
     }
 }
 
-fn all_targets() -> Vec<Target> {
+/// Targets that are named twice, or none at all.
+pub(super) fn check_targets(targets: &[Target]) -> Vec<Flaw> {
+    if targets.is_empty() {
+        let all = "leave `targets` out for all three: views, likes, comments";
+        return vec![Flaw::at("targets", "names no target").help(all)];
+    }
+    let twice = targets.iter().enumerate().filter(|(k, target)| targets[..*k].contains(target));
+    twice.map(|(k, target)| Flaw::at(&format!("targets.{k}"), format!("target `{target}` is named twice"))).collect()
+}
+
+pub(super) fn all_targets() -> Vec<Target> {
     Target::ALL.to_vec()
 }
 

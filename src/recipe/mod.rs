@@ -11,10 +11,12 @@ mod split;
 mod windows;
 
 pub use drift::{Drift, Histogram};
+pub use increment::unseen as unseen_increment;
 pub use increment::{
     Batch, Blend, CANDIDATES, Counts, DAYS, Intervals, Options, PRIOR, Plan, Pool, SEQUENCE_WIDTH, STRETCH, growth,
     standardise,
 };
+pub use level::unseen as unseen_level;
 pub use level::{FEATURES, STEPS, Scaler, Scalers, scale_window};
 pub use split::Split;
 pub use windows::{Prepared, Table, Windows};
@@ -41,15 +43,6 @@ impl Recipe {
         match self {
             Self::Level => level::prepare(series, data),
             Self::Increment => increment::prepare(series, data, options),
-        }
-    }
-
-    /// Series → the windows that a version of this recipe has not been trained on, which validate: those after `after`,
-    /// microseconds since 1970. None: the recipe needs the version's scalers for that.
-    pub fn unseen(self, series: &Series, data: &Settings, options: &Options, after: Option<i64>) -> Option<Prepared> {
-        match self {
-            Self::Level => None,
-            Self::Increment => Some(increment::unseen(series, data, options, after)),
         }
     }
 

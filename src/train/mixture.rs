@@ -23,7 +23,10 @@ const WEIGHT_DECAY: f32 = 0.001;
 const LARGEST_GRADIENT: f32 = 1.0;
 /// Standard deviation of what is added to standardised features and to the sequence.
 const NOISE: f32 = 0.1;
-const STREAM_NOISE: u64 = u64::MAX - 2;
+/// No epoch's order comes from a stream as low as this one.
+const STREAM_NOISE: u64 = u64::MAX / 2;
+/// Examples whose loss is taken without noise after each epoch, to be compared with the validation loss.
+const FIXED: usize = 2000;
 
 /// A trained mixture network, ready to be asked.
 #[derive(Clone, Debug)]
@@ -60,10 +63,11 @@ pub fn train_mixture(
     let mut network = Mixture::from_weights(&fresh, &device);
     let clipping = GradientClippingConfig::Norm(LARGEST_GRADIENT);
     let mut optimizer = AdamWConfig::new().with_weight_decay(WEIGHT_DECAY).with_grad_clipping(Some(clipping)).init();
-    let mut shuffle = stream(settings.seed, super::STREAM_SHUFFLE);
+    let mut shuffle = stream(settings.seed, super::STREAM_ORDER);
     let mut noise = stream(settings.seed, STREAM_NOISE);
     let mut order: Vec<usize> = (0..pool.n).collect();
     let n_steps = settings.epochs * pool.n.div_ceil(settings.batch_size);
+    let fixed = pool.sample(FIXED);
     let mut done = 0;
     let mut epochs = Vec::new();
     for epoch in 1..=settings.epochs {
@@ -80,7 +84,7 @@ pub fn train_mixture(
             let weights = examples.tensor(&examples.weight, pool.horizon, &device);
             let loss = (difference.clone().abs() * weights).mean();
             let of_batch = f64::from(to_vec(loss.clone().reshape([1, 1]))[0]);
-            super::finite("loss", of_batch, epoch, step + 1, settings)?;
+            finite("loss", of_batch, epoch, step + 1, settings)?;
             let size = batch.len() as f64;
             loss_sum += of_batch * size;
             absolute += f64::from(to_vec(difference.abs().mean().reshape([1, 1]))[0]) * size;
@@ -92,14 +96,22 @@ pub fn train_mixture(
             done += 1;
         }
         let (val_loss, val_mae) = judge(&network.valid(), watched);
-        super::finite("validation loss", val_loss, epoch, order.len().div_ceil(settings.batch_size), settings)?;
+        finite("validation loss", val_loss, epoch, order.len().div_ceil(settings.batch_size), settings)?;
+        let (fixed_loss, _) = judge(&network.valid(), &fixed);
         let seconds = began.elapsed().as_secs_f64();
-        let row = Epoch { epoch, loss: loss_sum / n, val_loss, mae: absolute / n, val_mae, seconds };
+        let row = Epoch { epoch, loss: loss_sum / n, val_loss, mae: absolute / n, val_mae, fixed_loss, seconds };
         on_epoch(&row);
         epochs.push(row);
     }
     let weights = network.valid().weights(config);
     Ok(Mixed { weights, mean: pool.mean.clone(), deviation: pool.deviation.clone(), epochs })
+}
+
+fn finite(which: &'static str, value: f64, epoch: usize, step: usize, settings: &Settings) -> Result<(), Error> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::NotFinite { which, value, epoch, step, learning_rate: settings.learning_rate })
 }
 
 /// The network's outputs, `[windows, horizon, candidates + 1]`.
@@ -247,6 +259,7 @@ mod tests {
             hidden: 4,
             dense: 8,
             dropout: 0.1,
+            loss: crate::model::Loss::Mae,
             epochs: 10,
             batch_size: 32,
             learning_rate: 0.02,

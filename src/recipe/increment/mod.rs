@@ -142,7 +142,7 @@ pub(super) fn prepare(series: &Series, data: &Settings, options: &Options) -> Re
 }
 
 /// All windows whose origin is later than `after` (microseconds since 1970): they validate, and nothing trains.
-pub(super) fn unseen(series: &Series, data: &Settings, options: &Options, after: Option<i64>) -> Prepared {
+pub fn unseen(series: &Series, data: &Settings, options: &Options, after: Option<i64>) -> Prepared {
     let (grid, reports) = grid::lay(series, data);
     let plan = Plan::new(data.grid.seconds().unwrap_or(1), options);
     let stale = u32::try_from(data.stale_after.as_secs()).unwrap_or(u32::MAX);

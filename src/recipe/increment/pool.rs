@@ -84,6 +84,29 @@ impl Pool {
         pool
     }
 
+    /// About `n` of the examples, evenly spread.
+    #[must_use]
+    pub fn sample(&self, n: usize) -> Self {
+        let chosen: Vec<usize> = (0..self.n).step_by(self.n.div_ceil(n).max(1)).collect();
+        let pick = |from: &[f32]| -> Vec<f32> {
+            let width = from.len() / self.n.max(1);
+            chosen.iter().flat_map(|&k| from[k * width..(k + 1) * width].iter().copied()).collect()
+        };
+        Self {
+            n: chosen.len(),
+            steps: self.steps,
+            horizon: self.horizon,
+            sequence: pick(&self.sequence),
+            statics: pick(&self.statics),
+            candidates: pick(&self.candidates),
+            truth: pick(&self.truth),
+            count: pick(&self.count),
+            weight: pick(&self.weight),
+            mean: self.mean.clone(),
+            deviation: self.deviation.clone(),
+        }
+    }
+
     /// Examples from validation windows, as many as are needed to watch a training; standardised like this pool.
     #[must_use]
     pub fn watched(&self, counts: &Counts, at: &[u32]) -> Self {

@@ -1,15 +1,17 @@
 //! Forecasts of versions whose graph takes counts on a grid and gives counts.
 
-use super::{Forecast, Impossible, Predictions};
+use super::{Forecast, Impossible, Predictions, Unseen};
 use crate::data::{Series, Target};
+use crate::evaluate::{Forecasts, score};
 use crate::grid::{self, Gridded, Settings};
+use crate::recipe::{Options, unseen_increment};
 use crate::registry::{Metadata, Version, file};
 use crate::run::{Context, Error};
 use crate::runtime::{CountForecasts, Input, Library, Session};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// A version in service, opened.
-pub(super) struct CountsChampion {
+pub(in crate::run) struct CountsChampion {
     pub(super) target: Target,
     pub(super) version: Version,
     pub(super) horizon: usize,
@@ -80,6 +82,33 @@ impl CountsChampion {
             let times = points[range].iter().map(of).collect();
             (counts, seen, times)
         })?)
+    }
+
+    /// Scores of its forecasts from the grid times after `after`, and how far the growth it sees has drifted.
+    pub(super) fn score_unseen(
+        &mut self,
+        metadata: &Metadata,
+        series: &Series,
+        after: Option<i64>,
+    ) -> Result<Option<Unseen>, Error> {
+        let options = Options { sequence: metadata.sequence_length, horizon: self.horizon };
+        let prepared = unseen_increment(series, &self.data, &options, after);
+        let windows = prepared.validation(self.target);
+        if windows.is_empty() {
+            return Ok(None);
+        }
+        let history = self.history;
+        let said = self.session.forecast_counts(windows.len(), |range| windows.raw_batch(range, history))?;
+        let outputs = windows.outputs();
+        let judged = |counts: &[f64]| -> Vec<f64> {
+            counts.iter().enumerate().map(|(k, count)| count / windows.range(k / outputs)).collect()
+        };
+        let values = judged(&said.values);
+        let intervals = said.intervals.map(|(lower, upper)| (judged(&lower), judged(&upper)));
+        let intervals = intervals.as_ref().map(|(lower, upper)| (lower.as_slice(), upper.as_slice()));
+        let scores = score(&prepared.train(self.target), &windows, Forecasts { values: &values, intervals });
+        let drift = metadata.input_spread.as_ref().and_then(|then| then.drift(&windows.increments()));
+        Ok(Some(Unseen { scores, drift, remarks: prepared.remarks.clone() }))
     }
 
     /// Adds forecasts for each video from its newest point, or why there are none.

@@ -1,8 +1,9 @@
 //! Forecasts of versions of recipe `level`: a window of scaled features goes in, a scaled count comes out.
 
-use super::{Forecast, Impossible, Predictions};
+use super::{Forecast, Impossible, Predictions, Unseen};
 use crate::data::{Series, Target, Video};
-use crate::recipe::{FEATURES, STEPS, Scalers, scale_window};
+use crate::evaluate::{Forecasts, score};
+use crate::recipe::{FEATURES, STEPS, Scalers, scale_window, unseen_level};
 use crate::registry::{self, Metadata, Version, file};
 use crate::run::{Context, Error};
 use crate::runtime::{Input, Library, Session};
@@ -10,7 +11,7 @@ use chrono::{DateTime, TimeDelta};
 use std::ops::Range;
 
 /// A version in service, opened.
-pub(super) struct LevelChampion {
+pub(in crate::run) struct LevelChampion {
     pub(super) target: Target,
     version: Version,
     session: Session,
@@ -35,6 +36,19 @@ impl LevelChampion {
             return Err(Error::Unusable { target, version, reason });
         }
         Ok(Self { target, version, session, scalers })
+    }
+
+    /// Scores of its forecasts of the rows after `after`.
+    pub(super) fn score_unseen(&mut self, series: &Series, after: Option<i64>) -> Result<Option<Unseen>, Error> {
+        let prepared = unseen_level(series, &self.scalers, after);
+        let windows = prepared.validation(self.target);
+        if windows.is_empty() {
+            return Ok(None);
+        }
+        let forecasts = self.session.forecast(windows.len(), |range| windows.batch(range))?;
+        let values: Vec<f64> = forecasts.into_iter().map(f64::from).collect();
+        let scores = score(&prepared.train(self.target), &windows, Forecasts { values: &values, intervals: None });
+        Ok(Some(Unseen { scores, drift: None, remarks: prepared.remarks.clone() }))
     }
 
     /// One row more than a window: the growth rate of the window's first row may have to be computed.

@@ -10,8 +10,9 @@ pub use backtest::{Backtested, backtest};
 
 use super::{Context, Error, verified};
 use crate::data::{Series, Target};
-use crate::recipe::Recipe;
-use crate::registry::Version;
+use crate::evaluate::Scores;
+use crate::recipe::{Drift, Recipe};
+use crate::registry::{Metadata, Version};
 use crate::runtime::{self, Library};
 use crate::store::Prediction;
 use chrono::{DateTime, Utc};
@@ -26,6 +27,18 @@ pub struct Predictions {
     pub forecasts: Vec<Forecast>,
     /// What is missing above, and why.
     pub impossible: Vec<Impossible>,
+}
+
+impl Predictions {
+    /// What came of it, in a line, and what is missing.
+    pub fn remarks(&self) -> impl Iterator<Item = String> {
+        let made = format!("{} forecasts recorded", self.forecasts.len());
+        let missing = self.impossible.iter().map(|impossible| {
+            let video = impossible.video_id.as_deref().unwrap_or("every video");
+            format!("no forecast of {} for {video}: {}", impossible.target, impossible.reason)
+        });
+        std::iter::once(made).chain(missing)
+    }
 }
 
 /// A count of one video to come.
@@ -80,7 +93,7 @@ pub async fn predict(context: &Context, targets: &[Target], videos: &[String]) -
 }
 
 /// A version in service, opened; one variant a recipe.
-enum Champion {
+pub(super) enum Champion {
     Level(LevelChampion),
     Counts(CountsChampion),
 }
@@ -94,10 +107,32 @@ impl Champion {
     }
 
     /// Rows of a video that are surely enough where one comes a minute.
-    fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         match self {
             Self::Level(champion) => champion.rows(),
             Self::Counts(champion) => champion.rows(),
+        }
+    }
+}
+
+/// Scores of a version on rows after those that it was trained on, and how far what it sees has drifted.
+pub(super) struct Unseen {
+    pub(super) scores: Scores,
+    pub(super) drift: Option<Drift>,
+    pub(super) remarks: Vec<String>,
+}
+
+impl Champion {
+    /// Scores it on the rows after `after`, microseconds since 1970. None: there are none.
+    pub(super) fn score_unseen(
+        &mut self,
+        metadata: &Metadata,
+        series: &Series,
+        after: Option<i64>,
+    ) -> Result<Option<Unseen>, Error> {
+        match self {
+            Self::Level(champion) => champion.score_unseen(series, after),
+            Self::Counts(champion) => champion.score_unseen(metadata, series, after),
         }
     }
 }
@@ -124,7 +159,7 @@ async fn open(context: &Context, targets: &[Target], found: &mut Predictions) ->
     }
 }
 
-async fn open_one(context: &Context, library: Library, target: Target) -> Result<Champion, Error> {
+pub(super) async fn open_one(context: &Context, library: Library, target: Target) -> Result<Champion, Error> {
     let version = context.registry.champion(target)?.ok_or(Error::NoChampion { target })?;
     // checksums first: ONNX Runtime is not to see a damaged file
     let metadata = verified(context, target, version).await?;

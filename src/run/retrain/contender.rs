@@ -3,7 +3,7 @@
 use crate::data::Target;
 use crate::evaluate::{Forecasts, score};
 use crate::export::{self, Description, Mixing, Parts};
-use crate::recipe::{Batch, Blend, Intervals, Plan, Prepared, Windows, growth};
+use crate::recipe::{Batch, Blend, CANDIDATES, Intervals, Plan, Prepared, Windows, growth};
 use crate::registry::Member;
 use crate::train::{self, Epoch, Mixed, Trained};
 use std::sync::Arc;
@@ -31,13 +31,15 @@ pub(super) enum Model {
 pub(super) enum InMemory {
     /// Outputs in scaled units, one a window.
     Scaled(Vec<f32>),
-    /// Growth before it is rounded, and what a unit of it is, `[windows, horizon]`. Unit: counts.
-    Growth { growth: Vec<f64>, units: Vec<f64> },
+    /// Growth before it is rounded, what a unit of it is, and the largest candidate where that is more, each `[windows,
+    /// horizon]`. Unit: counts.
+    Growth { growth: Vec<f64>, units: Vec<f64>, sizes: Vec<f64> },
 }
 
 impl Contender {
     pub(super) fn model_type(&self) -> &'static str {
-        match self.model {
+        match &self.model {
+            Model::Mixture(members) if members.iter().all(|mixed| mixed.weights.lstm.is_none()) => "dense",
             Model::Level(_) | Model::Mixture(_) => "LSTM",
             Model::Ridge(_) => "ridge",
         }
@@ -83,7 +85,7 @@ impl Contender {
     pub(super) fn intervals(&self, prepared: &Prepared, target: Target, level: f64) -> Option<Intervals> {
         let windows = prepared.at(target, &prepared.split.newest);
         let (counts, at) = windows.on_grid()?;
-        let InMemory::Growth { growth, units } = self.ask(&windows) else { return None };
+        let InMemory::Growth { growth, units, .. } = self.ask(&windows) else { return None };
         let outputs = windows.outputs();
         let mut errors = vec![Vec::new(); outputs];
         for (k, (growth, unit)) in growth.iter().zip(&units).enumerate() {
@@ -147,13 +149,15 @@ pub(super) fn mae(prepared: &Prepared, target: Target, windows: &Windows<'_>, sa
 /// Asks in batches.
 pub(super) fn grown(windows: &Windows<'_>, of: impl Fn(&Batch) -> Vec<f64>) -> InMemory {
     let (counts, at) = windows.on_grid().expect("windows on a grid");
-    let (mut growth, mut units) = (Vec::new(), Vec::new());
+    let (mut growth, mut units, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
     for points in at.chunks(BATCH) {
         let batch = counts.batch(windows.target(), points);
         growth.extend(of(&batch));
         units.extend(batch.paces.iter().flat_map(|pace| (1..=windows.outputs()).map(move |h| pace * h as f64)));
+        let largest = |(candidates, unit): (&[f64], &f64)| candidates.iter().copied().fold(*unit, f64::max);
+        sizes.extend(batch.candidates.chunks(CANDIDATES).zip(&units[sizes.len()..]).map(largest));
     }
-    InMemory::Growth { growth, units }
+    InMemory::Growth { growth, units, sizes }
 }
 
 /// The mean of what networks say, `[windows, horizon]`.

@@ -26,7 +26,7 @@ pub(super) fn measure(members: &[Mixed], prepared: &Prepared, target: Target, se
     let batch = counts.batch(target, &at);
     let mae_of = |batch: &Batch| {
         let growth = mean_growth(members, batch);
-        mae(prepared, target, &windows, &InMemory::Growth { growth, units: Vec::new() })
+        mae(prepared, target, &windows, &InMemory::Growth { growth, units: Vec::new(), sizes: Vec::new() })
     };
     let whole = mae_of(&batch);
     let statics = batch.statics.len() / at.len().max(1);

@@ -132,10 +132,11 @@ fn compare(
             let difference = export::check_parity(outputs, &exported).map_err(parity)?;
             Ok((Said { values: exported.into_iter().map(f64::from).collect(), intervals: None }, difference))
         }
-        InMemory::Growth { growth, units } => {
+        InMemory::Growth { growth, sizes, .. } => {
             let found = ask_counts(session, windows)?;
-            // before rounding, which would make a whole count of the smallest difference
-            let differences = growth.iter().zip(&found.growth).zip(units).map(|((a, b), unit)| (a - b).abs() / unit);
+            // before rounding, which would make a whole count of the smallest difference; weights are in 32 bits, so
+            // that differences grow with what is weighed
+            let differences = growth.iter().zip(&found.growth).zip(sizes).map(|((a, b), size)| (a - b).abs() / size);
             let difference = export::largest(differences).map_err(parity)?;
             Ok((said(windows, &found), difference))
         }

@@ -3,31 +3,32 @@
 mod contender;
 mod importance;
 mod judging;
+mod resume;
 mod rolling;
 mod training;
 
 use super::{Context, Error, promotion};
 use crate::data::{DataVersion, Target};
 use crate::event::{Event, Listener};
-use crate::host::Memory;
 use crate::job::{Challenger, Job, Retrain};
 use crate::recipe::{Blend, Prepared, Recipe};
 use crate::registry::Metadata;
 use crate::runtime::{self, Library};
 use crate::store::{self, Claim, RunTarget, TargetState};
-use crate::train::Mixed;
-use crate::watch::Watch;
+use crate::train::{Budget, Checkpoint, Mixed, Origin};
 use backon::{ExponentialBuilder, Retryable};
+use chrono::{DateTime, Utc};
 use contender::{Contender, Model};
 use judging::{Candidate, judge};
+use resume::{Resumed, checkpoint_path};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use tokio::task::{JoinSet, spawn_blocking};
-use training::{mixtures, train_watched};
+use training::{dense_mixtures, mixtures, train_watched};
 
-/// How often clocks and memory are looked at.
+/// The first pause before something is tried again.
 const TICK: Duration = Duration::from_secs(1);
 
 /// What all targets of a run share.
@@ -42,8 +43,11 @@ struct Shared {
     stop: Arc<AtomicBool>,
     /// The networks of `increment`, which serve all targets: trained by the target that comes first.
     mixed: OnceCell<Arc<Vec<Mixed>>>,
+    /// The same without an LSTM layer, where the job wants that challenger.
+    dense: OnceCell<Arc<Vec<Mixed>>>,
     /// Set before `stop` when it is one model's failure that stops the others.
     failed: AtomicBool,
+    budget: Budget,
     listener: Listener,
 }
 
@@ -61,11 +65,12 @@ pub(super) async fn retrain(
     let program = context.program.clone();
     let probe = tokio::spawn(async move { runtime::find(setting.as_deref(), &program).await });
     let first = settings.targets[0];
-    for &target in &settings.targets {
+    let resumed = Resumed::find(context, settings, claim, &listener).await?;
+    for &target in &resumed.targets {
         let row = RunTarget { target: target.to_string(), ..begun() };
         context.store.save_target(claim, &row).await?;
     }
-    let read = read_and_prepare(context, job, settings, &listener).await;
+    let read = read_and_prepare(context, job, settings, resumed.until, &listener).await;
     let probed = probe.await.map_err(|_| Error::Panicked { target: first })??;
     let (prepared, data_version) = read?;
     if stop.load(Ordering::Relaxed) {
@@ -83,12 +88,14 @@ pub(super) async fn retrain(
         library,
         stop,
         mixed: OnceCell::new(),
+        dense: OnceCell::new(),
         failed: AtomicBool::new(false),
+        budget: Budget::new(std::thread::available_parallelism().map_or(1, usize::from)),
         listener,
     });
 
     let mut targets = JoinSet::new();
-    for &target in &settings.targets {
+    for &target in &resumed.targets {
         let shared = Arc::clone(&shared);
         targets.spawn(async move {
             let result = one_target(&shared, target).await;
@@ -103,25 +110,18 @@ pub(super) async fn retrain(
             result
         });
     }
-    let mut memory = Watch::new(job.alerts);
-    let mut tick = tokio::time::interval(TICK);
-    let mut all_passed = true;
+    let mut all_passed = resumed.all_passed;
     let mut failure: Option<Error> = None;
-    loop {
-        tokio::select! {
-            ended = targets.join_next() => match ended {
-                None => break,
-                Some(Ok(Ok(passed))) => all_passed &= passed,
-                // the one that failed first says more than those it stopped
-                Some(Ok(Err(error))) => if failure.as_ref().is_none_or(Error::is_cancelled) { failure = Some(error) },
-                Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
-            },
-            _ = tick.tick() => {
-                let used = Memory::now().map(Memory::used_percent);
-                if let Some(text) = used.ok().and_then(|used| memory.memory(used)) {
-                    (shared.listener)(Event::Alert { target: None, text });
+    while let Some(ended) = targets.join_next().await {
+        match ended {
+            Ok(Ok(passed)) => all_passed &= passed,
+            // the one that failed first says more than those it stopped
+            Ok(Err(error)) => {
+                if failure.as_ref().is_none_or(Error::is_cancelled) {
+                    failure = Some(error);
                 }
             }
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
     failure.map_or(Ok(all_passed), Err)
@@ -131,10 +131,11 @@ async fn read_and_prepare(
     context: &Context,
     job: &Job,
     settings: &Retrain,
+    until: Option<DateTime<Utc>>,
     listener: &Listener,
 ) -> Result<(Prepared, DataVersion), Error> {
     let source = context.source().await?;
-    let (series, report) = source.read(|rows| listener(Event::Reading { rows })).await?;
+    let (series, report) = source.read_until(until, |rows| listener(Event::Reading { rows })).await?;
     // millions of rows are hashed and scaled here; the other tasks of this thread move elsewhere meanwhile
     let (data_version, prepared) = tokio::task::block_in_place(|| {
         (series.fingerprint(), settings.recipe.prepare(&series, &job.data, &settings.options()))
@@ -179,6 +180,9 @@ async fn one_target(shared: &Arc<Shared>, target: Target) -> Result<bool, Error>
     }
     let state = if passed { TargetState::Succeeded } else { TargetState::Rejected };
     shared.save_target(&best, state, Some(began.elapsed().as_secs_f64())).await?;
+    if let Err(error) = shared.checkpoint(target).remove() {
+        tracing::warn!(%target, error = %crate::run::chain(&error), "a checkpoint that is no longer needed stays");
+    }
     (shared.listener)(Event::Judged {
         target,
         version: best.version.to_string(),
@@ -199,6 +203,11 @@ async fn contenders(shared: &Arc<Shared>, target: Target) -> Result<Vec<Contende
     if shared.settings.challengers.contains(&Challenger::Ridge) {
         let fit = |shared: Arc<Shared>| Ok(Model::Ridge(Blend::fit(&shared.prepared.pools[0])));
         let model = in_thread(shared, target, fit).await?;
+        contenders.push(Contender { model, training_seconds: began.elapsed().as_secs_f64() });
+    }
+    if shared.settings.challengers.contains(&Challenger::Dense) {
+        let began = Instant::now();
+        let model = Model::Mixture(dense_mixtures(shared, target).await?);
         contenders.push(Contender { model, training_seconds: began.elapsed().as_secs_f64() });
     }
     let began = Instant::now();
@@ -233,6 +242,21 @@ fn patiently() -> ExponentialBuilder {
 }
 
 impl Shared {
+    /// Where the training of a target is written down.
+    fn checkpoint(&self, target: Target) -> Checkpoint {
+        Checkpoint {
+            path: checkpoint_path(&self.context, self.claim, target),
+            origin: Origin {
+                data: self.data_version.clone(),
+                target: target.to_string(),
+                recipe: self.settings.recipe.to_string(),
+                settings: self.settings.training(),
+                windows: [self.prepared.train(target).len(), self.prepared.validation(target).len()],
+                program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+        }
+    }
+
     async fn save_target(&self, metadata: &Metadata, state: TargetState, seconds: Option<f64>) -> Result<(), Error> {
         let row = RunTarget {
             target: metadata.target.to_string(),

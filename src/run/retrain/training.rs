@@ -1,25 +1,33 @@
 //! The training step: in a thread of its own, its epochs written down and watched.
 
 use super::contender::one_after_another;
-use super::{Shared, TICK, in_thread, patiently};
+use super::{Shared, in_thread, patiently};
 use crate::data::Target;
 use crate::event::Event;
 use crate::run::Error;
 use crate::store;
-use crate::train::{self, Epoch, Mixed, Trained};
-use crate::watch::Watch;
+use crate::train::{self, Conditions, Epoch, Mixed, Progress, Trained};
 use backon::Retryable;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 use tokio::sync::mpsc;
+
+/// What the training's thread tells.
+enum Told {
+    Epoch(Epoch),
+    Windows { epoch: usize, done: usize, of: usize, loss: f64 },
+    Note(String),
+}
 
 /// Trains the network of `level`.
 pub(super) async fn train_watched(shared: &Arc<Shared>, target: Target) -> Result<Trained, Error> {
     let training = shared.settings.training();
-    watched(shared, target, training.epochs, move |shared, on_epoch| {
+    let n_epochs = training.epochs;
+    watched(shared, target, n_epochs, move |shared, tell| {
         let (train, validation) = (shared.prepared.train(target), shared.prepared.validation(target));
-        train::train(&train, &validation, &training, &shared.stop, on_epoch)
+        let checkpoint = shared.checkpoint(target);
+        let conditions = Conditions { stop: &shared.stop, budget: &shared.budget, checkpoint: Some(&checkpoint) };
+        train::train(&train, &validation, &training, conditions, tell)
     })
     .await
 }
@@ -43,58 +51,77 @@ pub(super) async fn mixtures(shared: &Arc<Shared>, target: Target) -> Result<Arc
     Ok(Arc::clone(members))
 }
 
-async fn train_mixtures(shared: &Arc<Shared>, target: Target) -> Result<Arc<Vec<Mixed>>, Error> {
-    let training = shared.settings.training();
-    let n_members = shared.settings.members as usize;
-    let members = watched(shared, target, training.epochs * n_members, move |shared, mut on_epoch| {
-        let prepared = &shared.prepared;
-        let (pool, counts) = (&prepared.pools[0], prepared.counts().expect("`increment` has a grid"));
-        let outlook = pool.watched(counts, &prepared.split.validation);
-        let mut members = Vec::with_capacity(n_members);
-        for member in 0..n_members {
-            let settings = train::Settings { seed: training.seed + member as u64, ..training };
-            let earlier = member * training.epochs;
-            let on_epoch = |row: &Epoch| on_epoch(&Epoch { epoch: row.epoch + earlier, ..*row });
-            members.push(train::train_mixture(pool, &outlook, &settings, &shared.stop, on_epoch)?);
-        }
-        Ok(members)
-    })
-    .await?;
-    Ok(Arc::new(members))
+/// The same without an LSTM layer: a challenger, whose epochs are in its `history.json` only.
+pub(super) async fn dense_mixtures(shared: &Arc<Shared>, target: Target) -> Result<Arc<Vec<Mixed>>, Error> {
+    let train = || async {
+        let work = move |shared: Arc<Shared>| {
+            let training = train::Settings { hidden: 0, ..shared.settings.training() };
+            members(&shared, &training, |_| ()).map_err(|source| Error::Train { target, source })
+        };
+        Ok::<_, Error>(Arc::new(in_thread(shared, target, work).await?))
+    };
+    Ok(Arc::clone(shared.dense.get_or_try_init(train).await?))
 }
 
-/// Trains in a thread of its own; epochs become rows and events, limits are watched.
+async fn train_mixtures(shared: &Arc<Shared>, target: Target) -> Result<Arc<Vec<Mixed>>, Error> {
+    let training = shared.settings.training();
+    let n_epochs = training.epochs * shared.settings.members as usize;
+    let members = watched(shared, target, n_epochs, move |shared, mut tell| {
+        members(shared, &training, |row| tell(Progress::Epoch(row)))
+    });
+    Ok(Arc::new(members.await?))
+}
+
+/// As many networks as the job wants, from as many seeds; their epochs are counted on.
+fn members(
+    shared: &Shared,
+    training: &train::Settings,
+    mut on_epoch: impl FnMut(&Epoch),
+) -> Result<Vec<Mixed>, train::Error> {
+    let prepared = &shared.prepared;
+    let (pool, counts) = (&prepared.pools[0], prepared.counts().expect("`increment` has a grid"));
+    let outlook = pool.watched(counts, &prepared.split.validation);
+    let mut members = Vec::new();
+    for member in 0..shared.settings.members as usize {
+        let settings = train::Settings { seed: training.seed + member as u64, ..training.clone() };
+        let earlier = member * training.epochs;
+        let on_epoch = |row: &Epoch| on_epoch(&Epoch { epoch: row.epoch + earlier, ..*row });
+        members.push(train::train_mixture(pool, &outlook, &settings, &shared.stop, on_epoch)?);
+    }
+    Ok(members)
+}
+
+/// Trains in a thread of its own; epochs become rows and events. Its beginning and its end are written down, so that
+/// limits can be watched from outside: a training that hangs cannot tell.
 async fn watched<T: Send + 'static>(
     shared: &Arc<Shared>,
     target: Target,
     n_epochs: usize,
-    train: impl FnOnce(&Shared, Box<dyn FnMut(&Epoch)>) -> Result<T, train::Error> + Send + 'static,
+    train: impl FnOnce(&Shared, Box<dyn FnMut(Progress<'_>)>) -> Result<T, train::Error> + Send + 'static,
 ) -> Result<T, Error> {
     let name = target.to_string();
-    let (send, mut epochs) = mpsc::unbounded_channel();
+    let (send, mut told) = mpsc::unbounded_channel();
+    mark(shared, target, false).await?;
     let worker = in_thread(shared, target, move |shared| {
-        let on_epoch = Box::new(move |row: &Epoch| {
+        let tell = Box::new(move |progress: Progress<'_>| {
             // nobody listens any more only when the run is ending anyway
-            send.send(*row).unwrap_or_default();
+            send.send(told_of(progress)).unwrap_or_default();
         });
-        train(&shared, on_epoch).map_err(|source| Error::Train { target, source })
+        train(&shared, tell).map_err(|source| Error::Train { target, source })
     });
     let recorder = async {
-        let mut watch = Watch::new(shared.job.alerts);
-        let mut tick = tokio::time::interval(TICK);
-        let began = Instant::now();
         let mut unwritten = Vec::new();
-        let alert = |text| (shared.listener)(Event::Alert { target: Some(target), text });
-        loop {
-            tokio::select! {
-                row = epochs.recv() => {
-                    let Some(row) = row else { break };
+        while let Some(told) = told.recv().await {
+            match told {
+                Told::Epoch(row) => {
                     unwritten.push(stored(&row));
                     record(shared, target, &mut unwritten).await?;
-                    watch.epoch(&row).into_iter().for_each(alert);
                     (shared.listener)(Event::Epoch { target, row, of: n_epochs });
                 }
-                _ = tick.tick() => watch.clock(began.elapsed()).into_iter().for_each(alert),
+                Told::Windows { epoch, done, of, loss } => {
+                    (shared.listener)(Event::Windows { target, epoch, epochs: n_epochs, done, of, loss });
+                }
+                Told::Note(text) => (shared.listener)(Event::Remark(format!("{target}: {text}"))),
             }
         }
         // the last chance: from here on a database that is away fails the run
@@ -110,8 +137,35 @@ async fn watched<T: Send + 'static>(
         recorded
     };
     let (trained, recorded) = tokio::join!(worker, recorder);
+    let marked = mark(shared, target, true).await;
     recorded?;
-    trained
+    let trained = trained?;
+    marked?;
+    Ok(trained)
+}
+
+/// Writes down that a training begins or has ended.
+async fn mark(shared: &Shared, target: Target, ended: bool) -> Result<(), Error> {
+    let target = target.to_string();
+    let write = || shared.context.store.mark_training(shared.claim, &target, ended);
+    Ok(write.retry(patiently()).when(store::Error::is_transient).await?)
+}
+
+fn told_of(progress: Progress<'_>) -> Told {
+    match progress {
+        Progress::Epoch(row) => Told::Epoch(*row),
+        Progress::Windows { epoch, done, of, loss } => Told::Windows { epoch, done, of, loss },
+        Progress::Resumed { epochs, windows } => {
+            Told::Note(format!("goes on after {} epochs and {windows} windows of the next", epochs.len()))
+        }
+        Progress::StartsOver(error) => {
+            Told::Note(format!("starts over, since it failed to {}", crate::run::chain(&error)))
+        }
+        Progress::NotSaved(error) => {
+            tracing::warn!(error = %crate::run::chain(&error), "no checkpoint could be written");
+            Told::Note(format!("trains on without a checkpoint: failed to {}", crate::run::chain(&error)))
+        }
+    }
 }
 
 /// Writes epochs down; where the database is away for a moment, they wait for the next one.
@@ -134,6 +188,7 @@ fn stored(row: &train::Epoch) -> store::Epoch {
         val_loss: row.val_loss,
         mae: row.mae,
         val_mae: row.val_mae,
+        fixed_loss: row.fixed_loss,
         seconds: row.seconds,
     }
 }
