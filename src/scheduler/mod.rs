@@ -75,7 +75,10 @@ pub async fn serve(context: Context) -> Result<(), Error> {
             Ok(()) => {
                 status::stopping();
                 // the next daemon need not wait for the lease to expire
-                return Ok(context.store.give_up_lead(place.lead).await?);
+                if let Err(error) = context.store.give_up_lead(place.lead).await {
+                    tracing::warn!(error = %chain(&error), "the place could not be given back; it is free when it expires");
+                }
+                return Ok(());
             }
             // the workers go on; whoever has the place now finds and watches them
             Err(error) if lead::is_taken(&error) => {
@@ -113,6 +116,10 @@ struct Scheduler {
     /// When the directory of job files will have been quiet long enough.
     read_at: Option<Instant>,
     reading: bool,
+    /// SIGHUP asked for all files, and systemd waits for the answer.
+    asked: bool,
+    /// The directory of job files cannot be read, and that was said.
+    unreadable: bool,
     ready: bool,
     last_bell: Option<i64>,
     /// Ends of runs before then were looked at.
@@ -153,6 +160,8 @@ impl Scheduler {
             watcher: None,
             read_at: Some(now),
             reading: false,
+            asked: false,
+            unreadable: false,
             ready: false,
             last_bell: None,
             seen_up_to: Utc::now(),
@@ -176,7 +185,7 @@ impl Scheduler {
             };
             self.take_in(wake).await?;
             self.act().await?;
-            self.timer.arm(self.core.next_fire().map(|(at, _)| at)).await?;
+            self.timer.arm(self.core.next_fire().map(|(at, _)| at)).await;
             if self.core.is_stopped() {
                 return Ok(());
             }
@@ -189,7 +198,7 @@ impl Scheduler {
         let now = now();
         match wake {
             Wake::Tick => self.tick().await?,
-            Wake::Timer => {}
+            Wake::Timer => self.timer.went_off(),
             Wake::Files => self.read_at = Some(Instant::now() + QUIET),
             Wake::Settled => self.read_files(false),
             Wake::Loaded(loaded) => self.take_jobs(loaded).await?,
@@ -302,12 +311,14 @@ impl Scheduler {
 
     fn read_files(&mut self, asked: bool) {
         self.read_at = None;
+        self.asked |= asked;
         if self.reading {
             // what changes while it is read is read afterwards
             self.read_at = Some(Instant::now() + QUIET);
             return;
         }
         self.reading = true;
+        let asked = self.asked;
         let (dir, known, send) = (self.context.settings.jobs.dir.clone(), self.known.clone(), self.send.clone());
         if self.watcher.is_none() {
             self.watcher = wake::on_files(&dir, send.clone()).ok();
@@ -324,18 +335,20 @@ impl Scheduler {
         if let Some(problem) = &loaded.unreadable {
             // one that is replaced by another directory is watched anew
             self.watcher = None;
-            if self.known.is_empty() {
+            if !self.unreadable {
                 tracing::error!("{problem}");
             }
         }
+        self.unreadable = loaded.unreadable.is_some();
         let taken = self.put_into_force(&loaded).await;
-        if self.or_later(taken)? {
-            self.known = loaded.known;
-        } else {
+        if !self.or_later(taken)? {
             self.read_at = Some(Instant::now() + 2 * TICK);
+            return Ok(());
         }
+        self.known = loaded.known;
         if !self.ready || loaded.asked {
             self.ready = true;
+            self.asked = false;
             let looked = self.look().await;
             self.or_later(looked)?;
             self.act().await?;

@@ -16,6 +16,7 @@ pub(super) async fn tell(_context: &Context, notice: &Notice) {
         Notice::Paused { job, because } => {
             tracing::error!(%job, %because, "the job is paused; `retraind resume` lets its triggers start runs again");
         }
+        Notice::Resumed { job } => tracing::info!(%job, "the job is resumed"),
         Notice::Degraded { job, target, version, ratio } => {
             tracing::warn!(%job, %target, %version, ratio, "the version in service has become worse");
         }
