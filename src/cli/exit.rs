@@ -9,6 +9,27 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// What the manual and `--help` say of exit codes.
+pub(super) const CODES: [(&str, &str); 12] = [
+    ("0", "done"),
+    ("1", "a run failed"),
+    ("2", "wrong usage"),
+    ("3", "the gate refused a version"),
+    ("65", "bad data"),
+    ("66", "no such input"),
+    ("69", "a service is down: database, ONNX Runtime, mail server"),
+    ("73", "a file or directory cannot be created"),
+    ("74", "reading or writing failed, for example on a full disk"),
+    ("75", "try again later: another process is at it"),
+    ("78", "settings or job files have problems"),
+    ("130, 143", "stopped by SIGINT, SIGTERM"),
+];
+
+/// [`CODES`], for the end of `--help`.
+pub(super) fn codes_text() -> String {
+    CODES.iter().fold("Exit codes:".to_owned(), |text, (code, meaning)| format!("{text}\n  {code:8}  {meaning}"))
+}
+
 /// Exit codes with a meaning of their own; the others are those of sysexits.h.
 pub(super) const RUN_FAILED: u8 = 1;
 pub(super) const GATE_REFUSED: u8 = 3;

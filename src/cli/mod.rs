@@ -1,5 +1,6 @@
 //! The command line: argv goes in; a report on stdout, talk on stderr and an exit code come out.
 
+mod alerts;
 mod check;
 mod daemon;
 mod demo;
@@ -18,25 +19,17 @@ mod runs;
 mod trigger;
 mod worker;
 
+use crate::logging::{self, Format};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Parser, Subcommand};
 use exit::Failure;
 use output::Output;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0   done                              69  a service is down: database, ONNX Runtime, mail server
-  1   a run failed                      73  a file or directory cannot be created
-  2   wrong usage                       74  reading or writing failed, for example on a full disk
-  3   the gate refused a version        75  try again later: another process is at it
-  65  bad data                          78  settings or job files have problems
-  66  no such input                     130, 143  stopped by SIGINT, SIGTERM";
 
 /// Keeps forecasting models fresh: trains, judges, promotes and serves them on a training host.
 #[derive(Debug, Parser)]
-#[command(name = "retraind", version, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(name = "retraind", version, after_help = exit::codes_text(), max_term_width = 110)]
 pub(crate) struct Cli {
     /// Settings; else `$RETRAIND_CONFIG`, /etc/retraind/retraind.toml, ./retraind.toml, or the defaults
     #[arg(long, global = true, value_name = "FILE")]
@@ -50,6 +43,10 @@ pub(crate) struct Cli {
     /// Never use colours (as does the environment variable `NO_COLOR`)
     #[arg(long, global = true)]
     no_color: bool,
+    /// How to write the log; else `$RETRAIND_LOG_FORMAT`, else journal under systemd and text elsewhere
+    #[arg(long, global = true, value_name = "FORM",
+        value_parser = PossibleValuesParser::new(Format::WORDS).try_map(|word| word.parse::<Format>()))]
+    log_format: Option<Format>,
     #[command(subcommand)]
     command: Command,
 }
@@ -83,6 +80,8 @@ enum Command {
     Promote(models::PromoteArgs),
     /// Bring the version before the present one back into service
     Rollback(models::RollbackArgs),
+    /// List alerts and messages not delivered yet; silence a rule; test whether alerts arrive
+    Alerts(alerts::Args),
     /// Forecast the next counts with the versions in service
     Predict(predict::Args),
     /// Import recorded counts from CSV files
@@ -106,8 +105,10 @@ enum Command {
 /// Everything from argv to the exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let output = Output::new(cli.no_color, cli.quiet);
-    log_to_stderr(&cli, output);
+    let output = match start_log(&cli, Output::new(cli.no_color, cli.quiet)) {
+        Ok(output) => output,
+        Err(code) => return code,
+    };
     // the probe must not start threads before it loads a library that may be broken
     if let Command::ProbeOnnxruntime(args) = &cli.command {
         return probe::probe(args);
@@ -142,6 +143,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Models(args) => models::list(&args, config, output),
         Command::Promote(args) => models::promote(&args, config, output).await,
         Command::Rollback(args) => models::rollback(&args, config, output).await,
+        Command::Alerts(args) => alerts::alerts(&args, config, output).await,
         Command::Predict(args) => predict::predict(&args, config, output).await,
         Command::Import(args) => import::import(&args, config, output).await,
         Command::Doctor(args) => doctor::doctor(&args, config, output).await,
@@ -152,26 +154,23 @@ async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
     }
 }
 
-fn log_to_stderr(cli: &Cli, output: Output) {
+/// Starts logging. What a command says goes the same way where the log is more than lines for people.
+fn start_log(cli: &Cli, output: Output) -> Result<Output, ExitCode> {
     // what runs for years, and what leaves a log, says what it finishes
     let service = matches!(cli.command, Command::Daemon(_) | Command::Worker(_));
-    let level = match (cli.quiet, cli.verbose.max(u8::from(service))) {
+    let filter = match (cli.quiet, cli.verbose.max(u8::from(service))) {
         (true, _) => "error",
-        (false, 0) => "warn",
+        (false, 0) => "warn,retraind::cli=info",
         (false, 1) => "warn,retraind=info",
         (false, _) => "info,retraind=debug",
     };
-    let filter = EnvFilter::try_from_env("RETRAIND_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(output.colours_on_stderr())
-        .with_target(false);
-    if matches!(cli.command, Command::Worker(_)) {
-        // a file that is read later has no other clock
-        log.init();
-    } else {
-        log.without_time().init();
+    let colours = output.colours_on_stderr();
+    match logging::start(logging::Settings { format: cli.log_format, filter, colours }) {
+        Ok(format) => Ok(output.saying_it_by(format)),
+        Err(error) => {
+            output.error(&format!("failed to read {}: {error}", logging::FORMAT_VARIABLE));
+            Err(ExitCode::from(exit::CONFIG))
+        }
     }
 }
 

@@ -128,8 +128,8 @@ async fn beat(store: Store, claim: Claim, stop: Arc<AtomicBool>) {
 
 fn listener() -> Listener {
     Arc::new(|event| match event {
-        // the row count is told when all are read
-        Event::Started { .. } | Event::Reading { .. } => {}
+        // how far it is within a step is for bars: a log would drown in it
+        Event::Started { .. } | Event::Reading { .. } | Event::Windows { .. } => {}
         Event::Prepared { rows, videos, train, validation } => {
             tracing::info!(rows, videos, train, validation, "windows prepared");
         }

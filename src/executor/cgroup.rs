@@ -5,11 +5,23 @@ use std::path::PathBuf;
 
 /// Processes of this process's control group that were killed for memory so far. None: nobody counts (no cgroup v2).
 pub fn out_of_memory_kills() -> Option<u64> {
+    count(&read("memory.events")?)
+}
+
+/// The control group of this process.
+pub fn name() -> Option<String> {
     // Source: cgroups(7); the line of version 2 starts with "0::".
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let file = PathBuf::from(format!("/sys/fs/cgroup{path}")).join("memory.events");
-    count(&fs::read_to_string(file).ok()?)
+    groups.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+}
+
+/// Its memory limit, as the kernel writes it: bytes, or `max`.
+pub fn limit() -> Option<String> {
+    read("memory.max").map(|text| text.trim().to_owned())
+}
+
+fn read(file: &str) -> Option<String> {
+    fs::read_to_string(PathBuf::from(format!("/sys/fs/cgroup{}", name()?)).join(file)).ok()
 }
 
 fn count(events: &str) -> Option<u64> {

@@ -11,6 +11,7 @@ mod spec;
 mod together;
 
 pub use alerts::Alerts;
+pub(crate) use alerts::addresses;
 pub use evaluate::Evaluate;
 pub use exec::Exec;
 pub use kind::Kind;
@@ -31,6 +32,9 @@ use std::path::{Path, PathBuf};
 /// The job that is shipped, `retraind demo` runs and messages name as an example.
 pub const WEEKLY_RETRAIN: (&str, &str) =
     ("weekly-retrain", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/weekly-retrain.toml")));
+
+/// Every job that is shipped, by name and text: what stands in `jobs/`.
+pub const SHIPPED: &[(&str, &str)] = &[WEEKLY_RETRAIN];
 
 /// A job file is a page of text.
 const MAX_BYTES: u64 = 1 << 20;
@@ -265,6 +269,20 @@ mod tests {
         }
         // a bare word is taken as text
         assert!(set(&["description=hello"]).is_ok_and(|job| job.description == "hello"));
+    }
+
+    #[test]
+    fn the_jobs_that_are_shipped_are_those_of_the_directory() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs");
+        let names: Vec<String> =
+            files(&dir).expect("files").iter().map(|f| spec::name_of(f).expect("a name")).collect();
+        let mut shipped: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
+        shipped.sort_unstable();
+        assert_eq!(names, shipped);
+        for (name, text) in SHIPPED {
+            let job = Job::parse(&dir.join(format!("{name}.toml")), text, &[]);
+            assert!(job.is_ok_and(|job| !job.description.is_empty()), "{name}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::spec::{fraction, positive, rate, whole};
 use crate::data::Target;
 use crate::document::Flaw;
+use crate::model::Loss;
 use crate::recipe::Recipe;
 use crate::train::Settings;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,7 @@ impl Retrain {
             hidden: self.hidden as usize,
             dense: self.dense as usize,
             dropout: self.dropout,
+            loss: Loss::Mse,
             epochs: self.epochs as usize,
             batch_size: self.batch_size as usize,
             learning_rate: self.learning_rate,

@@ -175,6 +175,17 @@ pub(super) fn positive<'de, D: Deserializer<'de>, const MAX: u32>(deserializer: 
     }
 }
 
+/// A whole number from `MIN` to `MAX`.
+pub(super) fn whole_from<'de, D: Deserializer<'de>, const MIN: u32, const MAX: u32>(
+    deserializer: D,
+) -> Result<u32, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    match u32::try_from(number) {
+        Ok(n) if (MIN..=MAX).contains(&n) => Ok(n),
+        _ => Err(D::Error::custom(format!("must be a whole number from {MIN} to {MAX}, not {number}"))),
+    }
+}
+
 /// A whole number of at least 0.
 pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let number = i64::deserialize(deserializer)?;
@@ -189,16 +200,6 @@ pub(super) fn fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64
 /// A step size: above 0, at most 1.
 pub(super) fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     number(deserializer, |n| n > 0.0 && n <= 1.0, "above 0 and at most 1")
-}
-
-/// Above 0, at most 100.
-pub(super) fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    number(deserializer, |n| n > 0.0 && n <= 100.0, "above 0 and at most 100")
-}
-
-/// Above 0, finite.
-pub(super) fn above_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    number(deserializer, |n| n > 0.0 && n.is_finite(), "above 0")
 }
 
 fn number<'de, D: Deserializer<'de>>(

@@ -100,7 +100,8 @@ impl Hands {
                 core.apply(Event::Reviewed { job }, now());
             }
             Action::Tell(notice) => {
-                tell::tell(&self.context, &notice).await;
+                let alerts = core.job(notice.job()).map(|job| &job.alerts);
+                tell::tell(store, alerts, &notice).await?;
                 core.apply(Event::Told, now());
             }
         }

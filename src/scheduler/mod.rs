@@ -20,6 +20,7 @@ mod wake;
 pub use error::Error;
 
 use self::core::{Core, Event, Limits, Notice, Now};
+use crate::alert;
 use crate::run::{self, Context, chain};
 use crate::store::{self, JobRow, Owner};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -28,6 +29,7 @@ use lead::Place;
 use reload::{Known, Loaded};
 use status::Status;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use timer::Timer;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -68,7 +70,16 @@ pub async fn serve(context: Context) -> Result<(), Error> {
         };
         run::reconcile(&context).await?;
         let mut scheduler = Scheduler::new(&context, &owner, place, send.clone(), status).await?;
+        // whoever schedules also watches runs and delivers alerts; what they say stands in the log
+        let (ending, over) = tokio::sync::oneshot::channel::<()>();
+        let over = async { over.await.unwrap_or_default() };
+        let (store, settings) = (context.store.clone(), context.settings.clone());
+        let alerts = tokio::spawn(alert::serve(store, settings, Arc::new(|_| ()), over));
         let result = scheduler.run(&mut wakes).await;
+        drop(ending);
+        if let Err(panic) = alerts.await {
+            tracing::error!(%panic, "the alerts ended before their time; those that are raised stay in the state database");
+        }
         let Scheduler { place, status: ended, .. } = scheduler;
         status = ended;
         match result {

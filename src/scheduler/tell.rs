@@ -1,11 +1,46 @@
 //! The one place through which everything worth telling goes.
 
 use super::core::Notice;
-use crate::run::Context;
+use crate::alert::{self, Condition, Rule};
+use crate::executor::cgroup;
+use crate::job::Alerts;
+use crate::store::{self, Store};
 
-/// Tells people: in the log, and as an alert.
-#[expect(clippy::unused_async, reason = "alerts are rows in the state database")]
-pub(super) async fn tell(_context: &Context, notice: &Notice) {
+/// Tells people: in the log, and as an alert, to those whom the job names. Err: it is not written down, and told again later.
+pub(super) async fn tell(store: &Store, alerts: Option<&Alerts>, notice: &Notice) -> Result<(), store::Error> {
+    log(notice);
+    let condition = match notice {
+        // the watcher of ended runs tells of it, also when it ended while no daemon was there
+        Notice::Failed { .. } => return Ok(()),
+        Notice::Missed { job, n, last } => {
+            Condition::missed_fire(job, *last, &format!("nobody scheduled then; {n} due time(s) passed"))
+        }
+        Notice::Paused { job, because } => Condition::paused(job, because),
+        Notice::Resumed { job } => {
+            return alert::resolve(store, Rule::Paused, job, None, "it was resumed").await.map(drop);
+        }
+        Notice::Degraded { job, target, version, ratio } => {
+            let value = format!("its MAE is {ratio:.2} times that at promotion");
+            Condition::degradation(job, target, version, &value, "`[trigger.degradation] mae_ratio`")
+        }
+        Notice::Broken { job, problem } => Condition::job_file_broken(job, problem),
+        Notice::Mended { job } => {
+            return alert::resolve(store, Rule::JobFileBroken, job, None, "the file is right again").await.map(drop);
+        }
+        Notice::OutOfMemory { run_id, .. } => {
+            let run = store.run(*run_id).await?;
+            let (group, limit) = (cgroup::name().unwrap_or_default(), cgroup::limit().unwrap_or_default());
+            Condition::out_of_memory(&run, run.attempt, &group, &limit)
+        }
+    };
+    let condition = match alerts {
+        Some(alerts) => condition.addressed(alerts),
+        None => condition,
+    };
+    alert::raise(store, &condition).await.map(drop)
+}
+
+fn log(notice: &Notice) {
     match notice {
         Notice::Missed { job, n, last } => {
             tracing::warn!(%job, n, %last, "scheduled times passed and no run was started for them");

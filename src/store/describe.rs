@@ -45,6 +45,16 @@ impl Store {
         }
     }
 
+    /// Whether this user may write here: a change of nothing, undone. A file or a role that can only read refuses it.
+    pub async fn check_writable(&self) -> Result<()> {
+        on_pool!(self, |pool| {
+            let mut tx = pool.begin().await?;
+            sqlx::query("UPDATE runs SET job = job WHERE id < 0").execute(&mut *tx).await?;
+            tx.rollback().await?;
+            Ok(())
+        })
+    }
+
     /// Asks the database for the facts; also the shortest way to see whether it answers.
     pub async fn describe(&self) -> Result<Description> {
         let (version, size) = match self.backend {

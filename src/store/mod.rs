@@ -1,7 +1,8 @@
 //! The state database: what was run, how it went, which versions came of it, which is in service.
 //!
-//! Enters: runs to queue, an attempt's progress and end, what a scheduler remembers of each job, versions with their metrics, promotions,
-//! forecasts. Leaves: the same as plain structs, newest first, ready for `--json`.
+//! Enters: runs to queue, an attempt's progress and end, what a scheduler remembers of each job, versions with their
+//! metrics, promotions, forecasts, alerts and the messages about them. Leaves: the same as plain structs, newest first,
+//! ready for `--json`.
 //!
 //! This room never knows what a job file means, how a model is trained or what the registry's files
 //! hold: kinds, causes, targets, recipes and verdicts are words here. It imports nothing of ours.
@@ -72,6 +73,7 @@ mod progress;
 mod reap;
 mod run;
 mod runs;
+mod trainings;
 
 // What came of them.
 mod outputs;
@@ -79,6 +81,11 @@ mod predictions;
 mod promotions;
 mod versions;
 
+// What people are told of it.
+mod alerts;
+mod outbox;
+
+pub use alerts::{Alert, AlertState, NewAlert, Silence, Told};
 pub use attempts::{Attempt, Ending};
 pub use claim::Claim;
 pub use describe::Description;
@@ -86,6 +93,7 @@ pub use error::Error;
 pub use fires::Decision;
 pub use jobs::JobRow;
 pub use life::{Life, Step};
+pub use outbox::{FirstNotice, NewMessage, Notice, OutboxRow, OutboxState, Telling};
 pub use outputs::Output;
 pub use owner::Owner;
 pub use predictions::Prediction;
@@ -93,7 +101,9 @@ pub use progress::{Epoch, RunTarget, TargetState};
 pub use promotions::{NewPromotion, Promotion, PromotionKind, PromotionState, Settlement};
 pub use run::{NewRun, Outcome, Run, RunState};
 pub use scheduler::{LEASE, Lead, Scheduler};
+pub use trainings::Training;
 pub use versions::{Metrics, Version};
+pub(crate) use words::words;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use sqlx::{PgPool, SqlitePool};

@@ -282,3 +282,19 @@ pub enum Notice {
         run_id: i64,
     },
 }
+
+impl Notice {
+    /// Whose it is.
+    pub fn job(&self) -> &str {
+        match self {
+            Self::Missed { job, .. }
+            | Self::Failed { job, .. }
+            | Self::Paused { job, .. }
+            | Self::Resumed { job }
+            | Self::Degraded { job, .. }
+            | Self::Broken { job, .. }
+            | Self::Mended { job }
+            | Self::OutOfMemory { job, .. } => job,
+        }
+    }
+}
