@@ -4,7 +4,8 @@ use super::core::{Action, Core, Event, Exit, Notice, PlannedRun, Seen, Settlemen
 use super::logs::Logs;
 use super::wake::Wake;
 use super::{Error, look, now, tell, up};
-use crate::executor::{cgroup, local};
+use crate::executor::local;
+use crate::host::Cgroup;
 use crate::job::{Job, Policy};
 use crate::run::{Context, chain};
 use crate::store::{self, Claim, Ending, Lead, NewRun, Outcome, Owner, Run, RunState};
@@ -146,7 +147,7 @@ impl Hands {
     /// Says when a child has ended. What it left running in its group is killed: nothing of a run outlives its attempt.
     fn wait_for(&self, claim: Claim, mut child: Child) {
         let send = self.send.clone();
-        let kills = cgroup::out_of_memory_kills();
+        let kills = out_of_memory_kills();
         tokio::spawn(async move {
             let leader = child.id();
             let status = child.wait().await;
@@ -159,7 +160,7 @@ impl Hands {
                 Ok(status) => match (status.code(), status.signal()) {
                     (Some(code), _) => Exit::Code(code),
                     (None, Some(number)) => {
-                        let out_of_memory = number == 9 && cgroup::out_of_memory_kills() > kills;
+                        let out_of_memory = number == 9 && out_of_memory_kills() > kills;
                         Exit::Signal { number, out_of_memory }
                     }
                     (None, None) => Exit::Unknown,
@@ -362,6 +363,11 @@ impl Hands {
             send.send(Wake::Counted { job, new_rows, last_ended }).unwrap_or_default();
         });
     }
+}
+
+/// Kills for memory in this process's control group so far, which its workers share. None: nobody counts.
+fn out_of_memory_kills() -> Option<u64> {
+    Cgroup::of(std::process::id())?.oom_kills()
 }
 
 fn new_run(planned: &PlannedRun) -> NewRun<'_> {

@@ -112,6 +112,20 @@ async fn told_to_stop(wakes: &mut UnboundedReceiver<Wake>) -> bool {
     }
 }
 
+/// The directory of job files.
+struct Files {
+    known: Known,
+    watcher: Option<notify::RecommendedWatcher>,
+    /// When it will have been quiet long enough.
+    read_at: Option<Instant>,
+    reading: bool,
+    /// SIGHUP asked for all files, and systemd waits for the answer.
+    asked: bool,
+    /// It cannot be read, and that was said.
+    unreadable: bool,
+    last_scan: Instant,
+}
+
 /// The loop and what it holds.
 struct Scheduler {
     context: Context,
@@ -121,21 +135,12 @@ struct Scheduler {
     timer: Timer,
     status: Status,
     send: UnboundedSender<Wake>,
-    known: Known,
     rows: BTreeMap<String, JobRow>,
-    watcher: Option<notify::RecommendedWatcher>,
-    /// When the directory of job files will have been quiet long enough.
-    read_at: Option<Instant>,
-    reading: bool,
-    /// SIGHUP asked for all files, and systemd waits for the answer.
-    asked: bool,
-    /// The directory of job files cannot be read, and that was said.
-    unreadable: bool,
+    files: Files,
     ready: bool,
     last_bell: Option<i64>,
     /// Ends of runs before then were looked at.
     seen_up_to: DateTime<Utc>,
-    last_scan: Instant,
     last_kept: Instant,
     last_reaped: Option<Instant>,
     /// The state database does not answer: nothing is tried before then.
@@ -166,17 +171,19 @@ impl Scheduler {
             core: Core::new(limits),
             status,
             send,
-            known: Known::default(),
             rows,
-            watcher: None,
-            read_at: Some(now),
-            reading: false,
-            asked: false,
-            unreadable: false,
+            files: Files {
+                known: Known::default(),
+                watcher: None,
+                read_at: Some(now),
+                reading: false,
+                asked: false,
+                unreadable: false,
+                last_scan: now,
+            },
             ready: false,
             last_bell: None,
             seen_up_to: Utc::now(),
-            last_scan: now,
             last_kept: now,
             last_reaped: None,
             away_until: None,
@@ -188,10 +195,10 @@ impl Scheduler {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let quiet = self.read_at.unwrap_or_else(Instant::now);
+            let quiet = self.files.read_at.unwrap_or_else(Instant::now);
             let wake = tokio::select! {
                 wake = wakes.recv() => wake.unwrap_or(Wake::Terminate),
-                () = sleep_until(quiet), if self.read_at.is_some() => Wake::Settled,
+                () = sleep_until(quiet), if self.files.read_at.is_some() => Wake::Settled,
                 _ = tick.tick() => Wake::Tick,
             };
             self.take_in(wake).await?;
@@ -210,7 +217,7 @@ impl Scheduler {
         match wake {
             Wake::Tick => self.tick().await?,
             Wake::Timer => self.timer.went_off(),
-            Wake::Files => self.read_at = Some(Instant::now() + QUIET),
+            Wake::Files => self.files.read_at = Some(Instant::now() + QUIET),
             Wake::Settled => self.read_files(false),
             Wake::Loaded(loaded) => self.take_jobs(loaded).await?,
             Wake::Gone { claim, seen } => {
@@ -241,9 +248,9 @@ impl Scheduler {
         if self.core.is_stopping() {
             status::more_time();
         }
-        if !self.reading && self.watcher.is_none() || self.last_scan.elapsed() >= RESCAN {
-            self.last_scan = Instant::now();
-            self.read_at.get_or_insert_with(Instant::now);
+        if !self.files.reading && self.files.watcher.is_none() || self.files.last_scan.elapsed() >= RESCAN {
+            self.files.last_scan = Instant::now();
+            self.files.read_at.get_or_insert_with(Instant::now);
         }
         let looked = self.look().await;
         self.or_later(looked).map(drop)
@@ -321,18 +328,18 @@ impl Scheduler {
     }
 
     fn read_files(&mut self, asked: bool) {
-        self.read_at = None;
-        self.asked |= asked;
-        if self.reading {
+        self.files.read_at = None;
+        self.files.asked |= asked;
+        if self.files.reading {
             // what changes while it is read is read afterwards
-            self.read_at = Some(Instant::now() + QUIET);
+            self.files.read_at = Some(Instant::now() + QUIET);
             return;
         }
-        self.reading = true;
-        let asked = self.asked;
-        let (dir, known, send) = (self.context.settings.jobs.dir.clone(), self.known.clone(), self.send.clone());
-        if self.watcher.is_none() {
-            self.watcher = wake::on_files(&dir, send.clone()).ok();
+        self.files.reading = true;
+        let asked = self.files.asked;
+        let (dir, known, send) = (self.context.settings.jobs.dir.clone(), self.files.known.clone(), self.send.clone());
+        if self.files.watcher.is_none() {
+            self.files.watcher = wake::on_files(&dir, send.clone()).ok();
         }
         tokio::task::spawn_blocking(move || {
             // the loop is gone only when the daemon ends
@@ -342,24 +349,24 @@ impl Scheduler {
 
     /// Puts into force what was read.
     async fn take_jobs(&mut self, loaded: Loaded) -> Result<(), Error> {
-        self.reading = false;
+        self.files.reading = false;
         if let Some(problem) = &loaded.unreadable {
             // one that is replaced by another directory is watched anew
-            self.watcher = None;
-            if !self.unreadable {
+            self.files.watcher = None;
+            if !self.files.unreadable {
                 tracing::error!("{problem}");
             }
         }
-        self.unreadable = loaded.unreadable.is_some();
+        self.files.unreadable = loaded.unreadable.is_some();
         let taken = self.put_into_force(&loaded).await;
         if !self.or_later(taken)? {
-            self.read_at = Some(Instant::now() + 2 * TICK);
+            self.files.read_at = Some(Instant::now() + 2 * TICK);
             return Ok(());
         }
-        self.known = loaded.known;
+        self.files.known = loaded.known;
         if !self.ready || loaded.asked {
             self.ready = true;
-            self.asked = false;
+            self.files.asked = false;
             let looked = self.look().await;
             self.or_later(looked)?;
             self.act().await?;

@@ -2,7 +2,7 @@
 
 use super::core::Notice;
 use crate::alert::{self, Condition, Rule};
-use crate::executor::cgroup;
+use crate::host::Cgroup;
 use crate::job::Alerts;
 use crate::store::{self, Store};
 
@@ -29,8 +29,12 @@ pub(super) async fn tell(store: &Store, alerts: Option<&Alerts>, notice: &Notice
         }
         Notice::OutOfMemory { run_id, .. } => {
             let run = store.run(*run_id).await?;
-            let (group, limit) = (cgroup::name().unwrap_or_default(), cgroup::limit().unwrap_or_default());
-            Condition::out_of_memory(&run, run.attempt, &group, &limit)
+            // workers are in the daemon's own group
+            let group = Cgroup::of(std::process::id());
+            let limit = group.as_ref().and_then(Cgroup::usage);
+            let limit = limit.map_or_else(|| "the host's memory".to_owned(), |(_, limit)| format!("{limit} bytes"));
+            let place = group.map_or_else(String::new, |group| group.path().display().to_string());
+            Condition::out_of_memory(&run, run.attempt, &place, &limit)
         }
     };
     let condition = match alerts {
