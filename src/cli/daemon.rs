@@ -2,10 +2,9 @@
 
 use super::exit::Failure;
 use crate::run::Context;
-use crate::{alert, scheduler, settings};
+use crate::{scheduler, settings};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Signals:
@@ -19,16 +18,6 @@ pub(super) struct Args {}
 
 pub(super) async fn daemon(config: Option<&Path>) -> Result<ExitCode, Failure> {
     let context = Context::open(settings::load(config)?.settings).await?;
-    let (ending, over) = tokio::sync::oneshot::channel::<()>();
-    let over = async { over.await.unwrap_or_default() };
-    // what is watched goes to the log by the alerts themselves
-    let listener = Arc::new(|_| ());
-    let alerts = tokio::spawn(alert::serve(context.store.clone(), context.settings.clone(), listener, over));
-    let served = scheduler::serve(context).await;
-    drop(ending);
-    if let Err(panic) = alerts.await {
-        tracing::error!(%panic, "alerts were no longer sent");
-    }
-    served?;
+    scheduler::serve(context).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,16 +2,47 @@
 
 use super::core::Notice;
 use crate::alert::{self, Condition, Rule};
+use crate::host::Cgroup;
 use crate::job::Alerts;
-use crate::run::{Context, chain};
-use crate::store;
+use crate::store::{self, Store};
 
-/// Tells people. An alert that cannot be written down must not hold up the schedule: it is in the log all the same.
-pub(super) async fn tell(context: &Context, alerts: Option<&Alerts>, notice: &Notice) {
+/// Tells people: in the log, and as an alert, to those whom the job names. Err: it is not written down, and told again later.
+pub(super) async fn tell(store: &Store, alerts: Option<&Alerts>, notice: &Notice) -> Result<(), store::Error> {
     log(notice);
-    if let Err(error) = alert(context, alerts, notice).await {
-        tracing::warn!(error = %chain(&error), "this alert could not be written down");
-    }
+    let defaults = Alerts::default();
+    let wanted = alerts.unwrap_or(&defaults);
+    let condition = match notice {
+        // the watcher of ended runs tells of it, also when it ended while no daemon was there
+        Notice::Failed { .. } => return Ok(()),
+        Notice::Missed { .. } if !wanted.missed_fire => return Ok(()),
+        Notice::Degraded { .. } if !wanted.degradation => return Ok(()),
+        Notice::OutOfMemory { .. } if !wanted.out_of_memory => return Ok(()),
+        Notice::Missed { job, n, last } => {
+            Condition::missed_fire(job, *last, &format!("nobody scheduled then; {n} due time(s) passed"))
+        }
+        Notice::Paused { job, because } => Condition::paused(job, because),
+        Notice::Resumed { job } => {
+            return alert::resolve(store, Rule::Paused, job, None, "it was resumed").await.map(drop);
+        }
+        Notice::Degraded { job, target, version, ratio } => {
+            let value = format!("its MAE is {ratio:.2} times that at promotion");
+            Condition::degradation(job, target, version, &value, "`[trigger.degradation] mae_ratio`")
+        }
+        Notice::Broken { job, problem } => Condition::job_file_broken(job, problem),
+        Notice::Mended { job } => {
+            return alert::resolve(store, Rule::JobFileBroken, job, None, "the file is right again").await.map(drop);
+        }
+        Notice::OutOfMemory { run_id, .. } => {
+            let run = store.run(*run_id).await?;
+            // workers are in the daemon's own group
+            let group = Cgroup::of(std::process::id());
+            let limit = group.as_ref().and_then(Cgroup::usage);
+            let limit = limit.map_or_else(|| "the host's memory".to_owned(), |(_, limit)| format!("{limit} bytes"));
+            let place = group.map_or_else(String::new, |group| group.path().display().to_string());
+            Condition::out_of_memory(&run, run.attempt, &place, &limit)
+        }
+    };
+    alert::raise(store, &condition.addressed(wanted)).await.map(drop)
 }
 
 fn log(notice: &Notice) {
@@ -25,6 +56,7 @@ fn log(notice: &Notice) {
         Notice::Paused { job, because } => {
             tracing::error!(%job, %because, "the job is paused; `retraind resume` lets its triggers start runs again");
         }
+        Notice::Resumed { job } => tracing::info!(%job, "the job is resumed"),
         Notice::Degraded { job, target, version, ratio } => {
             tracing::warn!(%job, %target, %version, ratio, "the version in service has become worse");
         }
@@ -38,42 +70,8 @@ fn log(notice: &Notice) {
     }
 }
 
-/// What people are told besides. `alerts`: what the job's file says of them, where there is one to go by.
-async fn alert(context: &Context, alerts: Option<&Alerts>, notice: &Notice) -> Result<(), store::Error> {
-    let defaults = Alerts::default();
-    let wanted = alerts.unwrap_or(&defaults);
-    let store = &context.store;
-    let condition = match notice {
-        Notice::Missed { job, n, last } if wanted.missed_fire => {
-            let why = match n {
-                1 => "no daemon was there to start it".to_owned(),
-                n => format!("no daemon was there to start it, nor {} before it", n - 1),
-            };
-            Condition::missed_fire(job, *last, &why)
-        }
-        Notice::Paused { job, because } => Condition::paused(job, because),
-        Notice::Degraded { job, target, version, ratio } if wanted.degradation => {
-            let value = format!("its error is {ratio:.2} × what it was at its promotion");
-            Condition::degradation(job, target, version, &value, "as `[trigger.degradation]` of the job says")
-        }
-        Notice::Broken { job, problem } => Condition::job_file_broken(job, problem),
-        Notice::Mended { job } => {
-            alert::resolve(store, Rule::JobFileBroken, job, None, "the job file is right again").await?;
-            return Ok(());
-        }
-        // the watcher tells of runs that ended or were killed, whoever ran them
-        Notice::Failed { .. } | Notice::OutOfMemory { .. } | Notice::Missed { .. } | Notice::Degraded { .. } => {
-            return Ok(());
-        }
-    };
-    alert::raise(store, &condition.addressed(wanted)).await?;
-    Ok(())
-}
-
 /// A version that was found worse and is no longer.
-pub(super) async fn well_again(context: &Context, job: &str, target: &str, version: &str) {
+pub(super) async fn well_again(store: &Store, job: &str, target: &str, version: &str) -> Result<(), store::Error> {
     let how = format!("the last evaluation of {version} is within the limit");
-    if let Err(error) = alert::resolve(&context.store, Rule::Degradation, job, Some(target), &how).await {
-        tracing::warn!(error = %chain(&error), "that an alert is over could not be written down");
-    }
+    alert::resolve(store, Rule::Degradation, job, Some(target), &how).await.map(drop)
 }

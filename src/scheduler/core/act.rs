@@ -246,6 +246,11 @@ pub enum Notice {
         /// Why.
         because: String,
     },
+    /// They start runs again.
+    Resumed {
+        /// Which.
+        job: String,
+    },
     /// A version in service has become worse.
     Degraded {
         /// The job that is started for it.
@@ -285,6 +290,7 @@ impl Notice {
             Self::Missed { job, .. }
             | Self::Failed { job, .. }
             | Self::Paused { job, .. }
+            | Self::Resumed { job }
             | Self::Degraded { job, .. }
             | Self::Broken { job, .. }
             | Self::Mended { job }
