@@ -30,6 +30,25 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The same for a setting that may be left out: `#[serde(default, with = "crate::duration::optional")]`.
+pub mod optional {
+    use serde::{Deserializer, Serializer};
+    use std::time::Duration;
+
+    /// Nothing, or as people write durations.
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => super::serialize(duration, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// Reads a duration above zero; left out, serde's default stands.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        super::deserialize(deserializer).map(Some)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde::{Deserialize, Serialize};

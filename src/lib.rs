@@ -8,6 +8,10 @@ pub mod document;
 pub mod duration;
 /// Errors as people read them.
 pub mod error;
+/// What the rooms say → the journal, lines, JSON.
+pub mod logging;
+/// Secrets kept apart from the settings.
+pub mod credential;
 /// The state database: runs, epochs, versions, promotions, forecasts.
 pub mod store;
 /// Memory and disks of this host.
@@ -44,5 +48,9 @@ pub mod settings;
 pub mod alert;
 /// » A job's steps, from rows to a champion.
 pub mod run;
+/// » Where attempts of a run work: processes of this host.
+pub mod executor;
+/// » The one loop: what is due becomes runs, runs become workers.
+pub mod scheduler;
 /// » The command line.
 pub mod cli;

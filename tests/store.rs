@@ -107,7 +107,7 @@ impl Database {
 }
 
 fn new_run(run_key: &str) -> NewRun<'_> {
-    NewRun { run_key, job: run_key, kind: "retrain", cause: "cron", job_toml: "[retrain]\n" }
+    NewRun { run_key, job: run_key, kind: "retrain", cause: "cron", job_toml: "[retrain]\n", scheduled_for: None }
 }
 
 fn some_owner() -> Owner {
@@ -121,7 +121,16 @@ async fn started(store: &Store, run_key: &str) -> Claim {
 
 fn epoch(attempt: i64, epoch: i64) -> Epoch {
     let loss = 1.0 / epoch as f64;
-    Epoch { attempt, epoch, loss, val_loss: loss * 1.5, mae: loss / 2.0, val_mae: loss / 3.0, seconds: 0.25 }
+    Epoch {
+        attempt,
+        epoch,
+        loss,
+        val_loss: loss * 1.5,
+        mae: loss / 2.0,
+        val_mae: loss / 3.0,
+        fixed_loss: loss / 1.5,
+        seconds: 0.25,
+    }
 }
 
 fn target(name: &str, state: TargetState) -> RunTarget {

@@ -323,6 +323,7 @@ mod tests {
             val_loss: 2.0,
             mae: 0.0,
             val_mae: 0.0,
+            fixed_loss: 1.0,
             seconds: 0.0,
         };
         let few: Vec<i64> = curve(&(1..=6).map(row).collect::<Vec<_>>()).iter().map(|p| p.0).collect();

@@ -18,6 +18,8 @@ pub struct Epoch {
     pub mae: f64,
     /// Validation MAE, scaled units.
     pub val_mae: f64,
+    /// Training loss on a fixed sample, dropout off: what to compare the validation loss with.
+    pub fixed_loss: f64,
     /// How long it took.
     pub seconds: f64,
 }
@@ -69,11 +71,13 @@ impl Store {
             hold!(tx, claim);
             for epoch in epochs {
                 sqlx::query(
-                    "INSERT INTO epochs (run_id, attempt, target, epoch, loss, val_loss, mae, val_mae, seconds)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                    "INSERT INTO epochs (run_id, attempt, target, epoch, loss, val_loss, mae, val_mae, seconds,
+                         fixed_loss)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
                      ON CONFLICT (run_id, attempt, target, epoch) DO UPDATE SET
                          loss = excluded.loss, val_loss = excluded.val_loss,
-                         mae = excluded.mae, val_mae = excluded.val_mae, seconds = excluded.seconds",
+                         mae = excluded.mae, val_mae = excluded.val_mae, seconds = excluded.seconds,
+                         fixed_loss = excluded.fixed_loss",
                 )
                 .bind(claim.run_id)
                 .bind(claim.attempt)
@@ -84,6 +88,7 @@ impl Store {
                 .bind(finite(epoch.mae))
                 .bind(finite(epoch.val_mae))
                 .bind(finite(epoch.seconds))
+                .bind(finite(epoch.fixed_loss))
                 .execute(&mut *tx)
                 .await?;
             }
@@ -96,7 +101,7 @@ impl Store {
     pub async fn epochs(&self, run_id: i64, target: &str) -> Result<Vec<Epoch>> {
         let rows: Vec<EpochRow> = on_pool!(self, |pool| {
             sqlx::query_as(
-                "SELECT attempt, epoch, loss, val_loss, mae, val_mae, seconds FROM epochs
+                "SELECT attempt, epoch, loss, val_loss, mae, val_mae, fixed_loss, seconds FROM epochs
                  WHERE run_id = $1 AND target = $2 ORDER BY attempt, epoch",
             )
             .bind(run_id)
@@ -166,6 +171,7 @@ pub(super) struct EpochRow {
     val_loss: Option<f64>,
     mae: Option<f64>,
     val_mae: Option<f64>,
+    fixed_loss: Option<f64>,
     seconds: Option<f64>,
 }
 
@@ -179,6 +185,7 @@ impl From<EpochRow> for Epoch {
             val_loss: number(row.val_loss),
             mae: number(row.mae),
             val_mae: number(row.val_mae),
+            fixed_loss: number(row.fixed_loss),
             seconds: number(row.seconds),
         }
     }

@@ -57,7 +57,7 @@ impl Store {
     pub async fn epochs_after(&self, run_id: i64, target: &str, attempt: i64, after: i64) -> Result<Vec<Epoch>> {
         let rows: Vec<EpochRow> = on_pool!(self, |pool| {
             sqlx::query_as(
-                "SELECT attempt, epoch, loss, val_loss, mae, val_mae, seconds FROM epochs
+                "SELECT attempt, epoch, loss, val_loss, mae, val_mae, fixed_loss, seconds FROM epochs
                  WHERE run_id = $1 AND attempt = $2 AND target = $3 AND epoch > $4 ORDER BY epoch",
             )
             .bind(run_id)

@@ -86,7 +86,9 @@ impl TrainingWatch {
             return None;
         }
         let (seen, needed) = (&mut self.seen, self.limits.validation_to_training_loss_epochs);
-        let ratio = row.val_loss / row.loss;
+        // taken like the validation loss, with dropout off; epochs written down before there was such a column have only the other
+        let loss = if row.fixed_loss.is_finite() { row.fixed_loss } else { row.loss };
+        let ratio = row.val_loss / loss;
         if ratio > limit {
             (seen.above, seen.below) = (seen.above + 1, 0);
             if seen.above < needed || seen.parting.is_some() {
@@ -99,7 +101,7 @@ impl TrainingWatch {
                 onset: format!("epoch {}", row.epoch),
                 epoch: Some(row.epoch),
                 summary: format!("validation loss {ratio:.1} × training loss"),
-                value: format!("{ratio:.2} × ({:.3e} against {:.3e})", row.val_loss, row.loss),
+                value: format!("{ratio:.2} × ({:.3e} against {loss:.3e})", row.val_loss),
                 limit: format!("{limit} ×{in_a_row}"),
             }));
         }
@@ -167,7 +169,7 @@ mod tests {
     use super::*;
 
     fn row(epoch: i64, loss: f64, val_loss: f64) -> Epoch {
-        Epoch { attempt: 1, epoch, loss, val_loss, mae: 0.0, val_mae: 0.0, seconds: 1.0 }
+        Epoch { attempt: 1, epoch, loss, val_loss, mae: 0.0, val_mae: 0.0, fixed_loss: loss, seconds: 1.0 }
     }
 
     /// `+rule@epoch` for what begins to hold, `-rule@epoch` for what is over.

@@ -1,21 +1,20 @@
 //! `retraind doctor`
 
+mod host;
+mod service;
+
 use super::exit::{Failure, UNAVAILABLE};
 use super::output::{Output, count, time};
 use crate::data::{self, Target};
-use crate::host::{Memory, disk_free};
 use crate::registry::Registry;
 use crate::run::{chain, this_program};
-use crate::settings::{self, Settings};
-use crate::store::{OutboxState, Store};
+use crate::settings::{self, Loaded, Settings};
+use crate::store::{self, OutboxState, Store};
 use crate::{alert, job, runtime};
-use chrono::Utc;
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-
-/// Less than this and a retrain may not be able to write its version.
-const DISK_FLOOR: u64 = 100 << 20;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exits with 69 when something that retraind needs is missing.")]
@@ -44,9 +43,8 @@ enum State {
 pub(super) async fn doctor(args: &Args, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let loaded = settings::load(config)?;
     let settings = &loaded.settings;
-    let file = loaded.file.as_ref().map_or("no file: the defaults".to_owned(), |file| file.display().to_string());
-    let findings = vec![
-        Finding { what: "settings", state: State::Ok, says: file },
+    let mut findings = vec![
+        settings_file(&loaded),
         state_database(settings).await,
         recorded_counts(settings).await,
         job_files(settings),
@@ -54,10 +52,11 @@ pub(super) async fn doctor(args: &Args, config: Option<&Path>, output: Output) -
         onnxruntime(settings).await,
         mail(settings).await,
         outbox(settings).await,
-        memory(),
-        disk(settings),
-        clock(),
+        host::memory(),
     ];
+    findings.extend(host::disks(settings));
+    findings.push(host::clock().await);
+    findings.extend(service::service(settings).await);
     if args.json {
         output.json(&findings)?;
     } else {
@@ -74,12 +73,23 @@ pub(super) async fn doctor(args: &Args, config: Option<&Path>, output: Output) -
     Ok(if missing { ExitCode::from(UNAVAILABLE) } else { ExitCode::SUCCESS })
 }
 
+fn settings_file(loaded: &Loaded) -> Finding {
+    let mut says = loaded.file.as_ref().map_or("no file: the defaults".to_owned(), |file| file.display().to_string());
+    for (key, origin) in &loaded.secrets {
+        let _ = write!(says, "; {key} from {origin}");
+    }
+    match loaded.exposed_secret() {
+        Some(exposed) => Finding { what: "settings", state: State::Warning, says: exposed },
+        None => Finding { what: "settings", state: State::Ok, says },
+    }
+}
+
 async fn state_database(settings: &Settings) -> Finding {
     let described = async {
-        match Store::open_existing(&settings.state.url).await? {
-            Some(store) => store.describe().await.map(Some),
-            None => Ok(None),
-        }
+        let Some(store) = Store::open_existing(&settings.state.url).await? else { return Ok(None) };
+        let described = store.describe().await?;
+        store.check_writable().await?;
+        Ok::<_, store::Error>(Some(described))
     };
     let (state, says) = match described.await {
         Ok(None) => (State::Warning, format!("{}: not there yet; the first run makes it", settings.state.url)),
@@ -226,37 +236,4 @@ async fn outbox(settings: &Settings) -> Finding {
         }
     };
     Finding { what: "alerts", state, says }
-}
-
-fn memory() -> Finding {
-    let (state, says) = match Memory::now() {
-        Err(error) => (State::Warning, format!("unknown: {error}")),
-        Ok(memory) => {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            let says = format!("{} of {} MiB used, {cores} core(s)", memory.used >> 20, memory.total >> 20);
-            (if memory.used_percent() > 80.0 { State::Warning } else { State::Ok }, says)
-        }
-    };
-    Finding { what: "memory", state, says }
-}
-
-fn disk(settings: &Settings) -> Finding {
-    let (state, says) = match disk_free(&settings.registry.dir) {
-        None => (State::Warning, "the registry's file system could not be found".to_owned()),
-        Some((free, mount)) => {
-            let says = format!("{} MiB free for the registry on {mount}", free >> 20);
-            (if free < DISK_FLOOR { State::Missing } else { State::Ok }, says)
-        }
-    };
-    Finding { what: "disk", state, says }
-}
-
-fn clock() -> Finding {
-    let now = Utc::now();
-    // systemd-timesyncd leaves this file when it has set the clock
-    let synchronised = Path::new("/run/systemd/timesync/synchronized").exists();
-    let says = format!("{}{}", time(now), if synchronised { ", synchronised" } else { "" });
-    // before the first release of this program, the clock cannot be right
-    let state = if now.timestamp() < 1_790_000_000 { State::Missing } else { State::Ok };
-    Finding { what: "clock", state, says }
 }
