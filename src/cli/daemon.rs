@@ -2,9 +2,10 @@
 
 use super::exit::Failure;
 use crate::run::Context;
-use crate::{scheduler, settings};
+use crate::{alert, scheduler, settings};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Signals:
@@ -18,6 +19,16 @@ pub(super) struct Args {}
 
 pub(super) async fn daemon(config: Option<&Path>) -> Result<ExitCode, Failure> {
     let context = Context::open(settings::load(config)?.settings).await?;
-    scheduler::serve(context).await?;
+    // alerts are watched and delivered beside the scheduler: neither waits for the other
+    let (ending, over) = tokio::sync::oneshot::channel::<()>();
+    let over = async { over.await.unwrap_or_default() };
+    let (store, settings) = (context.store.clone(), context.settings.clone());
+    let alerts = tokio::spawn(alert::serve(store, settings, Arc::new(|_| ()), over));
+    let served = scheduler::serve(context).await;
+    drop(ending);
+    if let Err(panic) = alerts.await {
+        tracing::error!(%panic, "alerts were not served to the end");
+    }
+    served?;
     Ok(ExitCode::SUCCESS)
 }
