@@ -19,15 +19,15 @@ pub(super) struct Args {}
 
 pub(super) async fn daemon(config: Option<&Path>) -> Result<ExitCode, Failure> {
     let context = Context::open(settings::load(config)?.settings).await?;
-    // alerts are watched and delivered beside the scheduler: neither waits for the other
     let (ending, over) = tokio::sync::oneshot::channel::<()>();
     let over = async { over.await.unwrap_or_default() };
-    let (store, settings) = (context.store.clone(), context.settings.clone());
-    let alerts = tokio::spawn(alert::serve(store, settings, Arc::new(|_| ()), over));
+    // what is watched goes to the log by the alerts themselves
+    let listener = Arc::new(|_| ());
+    let alerts = tokio::spawn(alert::serve(context.store.clone(), context.settings.clone(), listener, over));
     let served = scheduler::serve(context).await;
     drop(ending);
     if let Err(panic) = alerts.await {
-        tracing::error!(%panic, "alerts were not served to the end");
+        tracing::error!(%panic, "alerts were no longer sent");
     }
     served?;
     Ok(ExitCode::SUCCESS)

@@ -65,6 +65,11 @@ impl Hands {
                 {
                     let seen = look::evaluations(&self.context, found).await?;
                     let worse: Vec<_> = seen.iter().filter_map(|seen| trigger.due(seen).ok()).collect();
+                    for seen in seen.iter().filter(|seen| !seen.evaluations.is_empty()) {
+                        if worse.iter().all(|worse| worse.target != seen.target) {
+                            tell::well_again(&self.context, &job, &seen.target, &seen.version).await;
+                        }
+                    }
                     for action in core.degraded(&job, &worse) {
                         Box::pin(self.carry_out(core, action)).await?;
                     }
@@ -86,7 +91,8 @@ impl Hands {
                 core.apply(Event::Reviewed { job }, now());
             }
             Action::Tell(notice) => {
-                tell::tell(&self.context, &notice).await;
+                let alerts = core.job(notice.job()).map(|job| &job.alerts);
+                tell::tell(&self.context, alerts, &notice).await;
                 core.apply(Event::Told, now());
             }
         }

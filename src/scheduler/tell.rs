@@ -1,49 +1,20 @@
-//! The one place through which everything worth telling goes.
+//! The one place through which everything worth telling goes: a line in the log, and an alert where people are to know.
 
 use super::core::Notice;
 use crate::alert::{self, Condition, Rule};
-use crate::job::{self, Alerts};
+use crate::job::Alerts;
 use crate::run::{Context, chain};
 use crate::store;
 
-/// Tells people: in the log, and as an alert.
-pub(super) async fn tell(context: &Context, notice: &Notice) {
-    say(notice);
-    if let Err(error) = raise(context, notice).await {
-        tracing::error!(error = %chain(&error), "this could not be raised as an alert");
+/// Tells people. An alert that cannot be written down must not hold up the schedule: it is in the log all the same.
+pub(super) async fn tell(context: &Context, alerts: Option<&Alerts>, notice: &Notice) {
+    log(notice);
+    if let Err(error) = alert(context, alerts, notice).await {
+        tracing::warn!(error = %chain(&error), "this alert could not be written down");
     }
 }
 
-/// Runs that failed and workers killed for memory are raised by whoever watches the runs, from their rows.
-async fn raise(context: &Context, notice: &Notice) -> Result<(), store::Error> {
-    let limits =
-        |job: &str| job::find(&context.settings.jobs.dir, job, &[]).map_or_else(|_| Alerts::default(), |j| j.alerts);
-    let (job, wanted, condition) = match notice {
-        Notice::Failed { .. } | Notice::OutOfMemory { .. } => return Ok(()),
-        Notice::Mended { job } => {
-            return alert::resolve(&context.store, Rule::JobFileBroken, job, None, "the file is right again")
-                .await
-                .map(|_| ());
-        }
-        Notice::Missed { job, n, last } => {
-            let why = format!("{n} scheduled time(s) passed and no run was started for them");
-            (job, limits(job).missed_fire, Condition::missed_fire(job, *last, &why))
-        }
-        Notice::Paused { job, because } => (job, true, Condition::paused(job, because)),
-        Notice::Degraded { job, target, version, ratio } => {
-            let value = format!("its error is {ratio:.2} times what it was");
-            let limit = "the ratio of the job's [trigger.degradation]";
-            (job, limits(job).degradation, Condition::degradation(job, target, version, &value, limit))
-        }
-        Notice::Broken { job, problem } => (job, true, Condition::job_file_broken(job, problem)),
-    };
-    if wanted {
-        alert::raise(&context.store, &condition.addressed(&limits(job))).await?;
-    }
-    Ok(())
-}
-
-fn say(notice: &Notice) {
+fn log(notice: &Notice) {
     match notice {
         Notice::Missed { job, n, last } => {
             tracing::warn!(%job, n, %last, "scheduled times passed and no run was started for them");
@@ -64,5 +35,45 @@ fn say(notice: &Notice) {
         Notice::OutOfMemory { job, run_id } => {
             tracing::error!(%job, run_id, "the kernel killed the worker because memory ran out");
         }
+    }
+}
+
+/// What people are told besides. `alerts`: what the job's file says of them, where there is one to go by.
+async fn alert(context: &Context, alerts: Option<&Alerts>, notice: &Notice) -> Result<(), store::Error> {
+    let defaults = Alerts::default();
+    let wanted = alerts.unwrap_or(&defaults);
+    let store = &context.store;
+    let condition = match notice {
+        Notice::Missed { job, n, last } if wanted.missed_fire => {
+            let why = match n {
+                1 => "no daemon was there to start it".to_owned(),
+                n => format!("no daemon was there to start it, nor {} before it", n - 1),
+            };
+            Condition::missed_fire(job, *last, &why)
+        }
+        Notice::Paused { job, because } => Condition::paused(job, because),
+        Notice::Degraded { job, target, version, ratio } if wanted.degradation => {
+            let value = format!("its error is {ratio:.2} × what it was at its promotion");
+            Condition::degradation(job, target, version, &value, "as `[trigger.degradation]` of the job says")
+        }
+        Notice::Broken { job, problem } => Condition::job_file_broken(job, problem),
+        Notice::Mended { job } => {
+            alert::resolve(store, Rule::JobFileBroken, job, None, "the job file is right again").await?;
+            return Ok(());
+        }
+        // the watcher tells of runs that ended or were killed, whoever ran them
+        Notice::Failed { .. } | Notice::OutOfMemory { .. } | Notice::Missed { .. } | Notice::Degraded { .. } => {
+            return Ok(());
+        }
+    };
+    alert::raise(store, &condition.addressed(wanted)).await?;
+    Ok(())
+}
+
+/// A version that was found worse and is no longer.
+pub(super) async fn well_again(context: &Context, job: &str, target: &str, version: &str) {
+    let how = format!("the last evaluation of {version} is within the limit");
+    if let Err(error) = alert::resolve(&context.store, Rule::Degradation, job, Some(target), &how).await {
+        tracing::warn!(error = %chain(&error), "that an alert is over could not be written down");
     }
 }

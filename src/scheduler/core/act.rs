@@ -277,3 +277,18 @@ pub enum Notice {
         run_id: i64,
     },
 }
+
+impl Notice {
+    /// Whose it is.
+    pub fn job(&self) -> &str {
+        match self {
+            Self::Missed { job, .. }
+            | Self::Failed { job, .. }
+            | Self::Paused { job, .. }
+            | Self::Degraded { job, .. }
+            | Self::Broken { job, .. }
+            | Self::Mended { job }
+            | Self::OutOfMemory { job, .. } => job,
+        }
+    }
+}
