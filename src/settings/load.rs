@@ -145,8 +145,7 @@ fn secrets_kept_apart(figment: &Figment, written: &Figment, file: &Path) -> Resu
 
 /// The variable of a setting: `state.url` → `RETRAIND_STATE__URL`.
 fn variable(key: &str) -> Option<String> {
-    let (table, key) = key.split_once('.')?;
-    Some(format!("{PREFIX}{}__{}", table.to_uppercase(), key.to_uppercase()))
+    key.contains('.').then(|| format!("{PREFIX}{}", key.replace('.', "__").to_uppercase()))
 }
 
 fn environment() -> Figment {
@@ -191,6 +190,7 @@ mod tests {
             assert!(TEXTS.contains(&key) && TEXTS.contains(&format!("{key}_file").as_str()), "{key}");
         }
         assert_eq!(variable("state.url_file").as_deref(), Some("RETRAIND_STATE__URL_FILE"));
+        assert_eq!(variable("alerting.webhook.url").as_deref(), Some("RETRAIND_ALERTING__WEBHOOK__URL"));
     }
 
     #[test]
