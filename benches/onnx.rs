@@ -20,7 +20,7 @@ fn main() {
 
 /// The reference network, untrained: values do not change the time.
 fn session(threads: usize) -> Session {
-    let config = Config { features: FEATURES.len(), hidden: 50, dense: 25 };
+    let config = Config { features: FEATURES.len(), hidden: 50, dense: 25, outputs: 1 };
     let network = Network::new(config, &mut ChaCha8Rng::seed_from_u64(0), &Device::flex());
     let description = Description {
         target: "views".to_owned(),

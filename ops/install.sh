@@ -26,7 +26,7 @@ destdir=${DESTDIR:-}
 binary=
 action=install
 # The jobs that are shipped; a checkout may hold others.
-jobs="weekly-retrain.toml"
+jobs="weekly-retrain.toml data-volume-retrain.toml evaluation.toml examples/exec.toml"
 user=retraind
 
 main() {

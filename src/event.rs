@@ -31,6 +31,21 @@ pub enum Event {
     },
     /// Something about the data that a person should know.
     Remark(String),
+    /// One model is within an epoch; told now and then.
+    Windows {
+        /// Whose.
+        target: Target,
+        /// Counted from 1.
+        epoch: usize,
+        /// Epochs at most.
+        epochs: usize,
+        /// Windows of the epoch trained on.
+        done: usize,
+        /// Of how many.
+        of: usize,
+        /// Mean loss of them.
+        loss: f64,
+    },
     /// An epoch of one model ended.
     Epoch {
         /// Whose.

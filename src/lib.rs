@@ -6,6 +6,8 @@
 pub mod document;
 /// `"5m"`, as people write durations.
 pub mod duration;
+/// Errors as people read them.
+pub mod error;
 /// What the rooms say → the journal, lines, JSON.
 pub mod logging;
 /// Secrets kept apart from the settings.
@@ -42,7 +44,13 @@ pub mod event;
 pub mod watch;
 /// Defaults, file, environment → settings.
 pub mod settings;
+/// Conditions → alerts, messages, deliveries.
+pub mod alert;
 /// » A job's steps, from rows to a champion.
 pub mod run;
+/// » Where attempts of a run work: processes of this host.
+pub mod executor;
+/// » The one loop: what is due becomes runs, runs become workers.
+pub mod scheduler;
 /// » The command line.
 pub mod cli;

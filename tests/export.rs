@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use retraind::data::{Series, Target, Video, growth_rate};
 use retraind::export::{self, Description};
-use retraind::model::{Config, DenseWeights, LstmWeights, Network, Weights};
+use retraind::model::{Config, DenseWeights, Loss, LstmWeights, Network, Weights};
 use retraind::recipe::{FEATURES, Recipe, STEPS, Windows};
 use retraind::runtime::Session;
 use retraind::train;
@@ -18,7 +18,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const REFERENCE: Config = Config { features: 6, hidden: 50, dense: 25 };
+const REFERENCE: Config = Config { features: 6, hidden: 50, dense: 25, outputs: 1 };
 
 fn description() -> Description {
     Description {
@@ -182,6 +182,7 @@ fn settings(seed: u64) -> train::Settings {
         hidden: 50,
         dense: 25,
         dropout: 0.2,
+        loss: Loss::Mse,
         epochs: 4,
         batch_size: 32,
         learning_rate: 0.001,
@@ -190,11 +191,21 @@ fn settings(seed: u64) -> train::Settings {
     }
 }
 
+fn train_with(
+    train: &Windows<'_>,
+    validation: &Windows<'_>,
+    settings: &train::Settings,
+    stopped: bool,
+) -> Result<train::Trained, train::Error> {
+    let stop = std::sync::atomic::AtomicBool::new(stopped);
+    let conditions = train::Conditions { stop: &stop, budget: &train::Budget::new(2), checkpoint: None };
+    train::train(train, validation, settings, conditions, |_| ())
+}
+
 fn trained(seed: u64) -> (Weights, Vec<train::Epoch>) {
     let prepared = Recipe::Level.prepare(&waves()).expect("enough rows");
     let (train, validation) = (prepared.train(Target::Views), prepared.validation(Target::Views));
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let trained = train::train(&train, &validation, &settings(seed), &stop, |_| ()).expect("a network");
+    let trained = train_with(&train, &validation, &settings(seed), false).expect("a network");
     (trained.network.weights(), trained.epochs)
 }
 
@@ -213,9 +224,8 @@ fn training_learns_and_stops_on_request_and_on_nonsense() {
     let prepared = Recipe::Level.prepare(&waves()).expect("enough rows");
     let (train, validation) = (prepared.train(Target::Likes), prepared.validation(Target::Likes));
     let run = |stopped: bool, learning_rate: f64| {
-        let stop = std::sync::atomic::AtomicBool::new(stopped);
         let settings = train::Settings { learning_rate, ..settings(1) };
-        train::train(&train, &validation, &settings, &stop, |_| ()).map(|_| ())
+        train_with(&train, &validation, &settings, stopped).map(|_| ())
     };
     assert_eq!(run(true, 0.001), Err(train::Error::Stopped { epoch: 1 }));
     let error = run(false, 1e30).expect_err("such steps leave the numbers");

@@ -1,10 +1,13 @@
 //! The command line: argv goes in; a report on stdout, talk on stderr and an exit code come out.
 
+mod alerts;
 mod check;
+mod daemon;
 mod demo;
 mod doctor;
 mod exit;
 mod import;
+mod jobs;
 mod man;
 mod models;
 mod output;
@@ -13,6 +16,8 @@ mod probe;
 mod progress;
 mod run;
 mod runs;
+mod trigger;
+mod worker;
 
 use crate::logging::{self, Format};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -50,6 +55,17 @@ pub(crate) struct Cli {
 enum Command {
     /// Find every problem in the settings and job files, and show the next fire times
     Check(check::Args),
+    /// Schedule the jobs until a signal says stop: what the systemd unit starts
+    Daemon(daemon::Args),
+    /// List the jobs: triggers, next start, last run
+    #[command(visible_alias = "status")]
+    Jobs(jobs::ListArgs),
+    /// Ask the daemon to run a job now
+    Trigger(trigger::Args),
+    /// Let a job's triggers start nothing until it is resumed
+    Pause(jobs::PauseArgs),
+    /// Let a paused job's triggers start runs again
+    Resume(jobs::ResumeArgs),
     /// Run a job now, in the foreground
     Run(run::Args),
     /// List the runs, newest first
@@ -64,6 +80,8 @@ enum Command {
     Promote(models::PromoteArgs),
     /// Bring the version before the present one back into service
     Rollback(models::RollbackArgs),
+    /// List alerts and messages not delivered yet; silence a rule; test whether alerts arrive
+    Alerts(alerts::Args),
     /// Forecast the next counts with the versions in service
     Predict(predict::Args),
     /// Import recorded counts from CSV files
@@ -76,6 +94,9 @@ enum Command {
     Man(man::ManArgs),
     /// Print completions for a shell
     Completions(man::CompletionsArgs),
+    /// Work on one attempt of a run; the daemon starts it
+    #[command(hide = true)]
+    Worker(worker::Args),
     /// Load the ONNX Runtime library of that path and print its version
     #[command(hide = true)]
     ProbeOnnxruntime(probe::Args),
@@ -109,6 +130,12 @@ async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
     let config = cli.config.as_deref();
     match cli.command {
         Command::Check(args) => check::check(&args, config, output),
+        Command::Daemon(_) => daemon::daemon(config).await,
+        Command::Jobs(args) => jobs::list(&args, config, output).await,
+        Command::Trigger(args) => trigger::trigger(&args, config, output).await,
+        Command::Pause(args) => jobs::pause(&args, config, output).await,
+        Command::Resume(args) => jobs::resume(&args, config, output).await,
+        Command::Worker(args) => worker::worker(&args).await,
         Command::Run(args) => run::run(&args, config, output).await,
         Command::Runs(args) => runs::list(&args, config, output).await,
         Command::Show(args) => runs::show(&args, config, output).await,
@@ -116,6 +143,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Models(args) => models::list(&args, config, output),
         Command::Promote(args) => models::promote(&args, config, output).await,
         Command::Rollback(args) => models::rollback(&args, config, output).await,
+        Command::Alerts(args) => alerts::alerts(&args, config, output).await,
         Command::Predict(args) => predict::predict(&args, config, output).await,
         Command::Import(args) => import::import(&args, config, output).await,
         Command::Doctor(args) => doctor::doctor(&args, config, output).await,
@@ -128,7 +156,9 @@ async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
 
 /// Starts logging. What a command says goes the same way where the log is more than lines for people.
 fn start_log(cli: &Cli, output: Output) -> Result<Output, ExitCode> {
-    let filter = match (cli.quiet, cli.verbose) {
+    // what runs for years, and what leaves a log, says what it finishes
+    let service = matches!(cli.command, Command::Daemon(_) | Command::Worker(_));
+    let filter = match (cli.quiet, cli.verbose.max(u8::from(service))) {
         (true, _) => "error",
         (false, 0) => "warn,retraind::cli=info",
         (false, 1) => "warn,retraind=info",

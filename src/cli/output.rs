@@ -42,6 +42,13 @@ impl Output {
         unless_closed(writeln!(io::stdout().lock(), "{}", visible(text)))
     }
 
+    /// Text as it was written, its lines included.
+    #[expect(clippy::unused_self, reason = "as for `line`")]
+    pub(super) fn raw(self, text: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        unless_closed(write!(stdout, "{}", visible(text)).and_then(|()| stdout.flush()))
+    }
+
     /// One JSON document.
     #[expect(clippy::unused_self, reason = "as for `line`")]
     pub(super) fn json(self, value: &impl Serialize) -> io::Result<()> {

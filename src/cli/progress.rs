@@ -7,7 +7,7 @@ use crate::train::Epoch;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Draws events.
 pub(super) struct Progress {
@@ -19,9 +19,46 @@ pub(super) struct Progress {
 #[derive(Default)]
 struct State {
     reading: Option<ProgressBar>,
-    models: BTreeMap<Target, ProgressBar>,
+    models: BTreeMap<Target, Model>,
     rows_said: u64,
 }
+
+/// One model's bar, and what stands beside it.
+struct Model {
+    bar: ProgressBar,
+    val_loss: Option<f64>,
+    /// Windows a second.
+    rate: Option<f64>,
+    windows_before: Option<(Instant, usize)>,
+}
+
+impl Model {
+    fn new(bars: &MultiProgress, target: Target) -> Self {
+        // in the order of the targets, whichever speaks first
+        let bar = bars.insert(target.index(), ProgressBar::new(1));
+        bar.set_style(style(TRAINING));
+        bar.set_prefix(target.to_string());
+        Self { bar, val_loss: None, rate: None, windows_before: None }
+    }
+
+    /// Moves the bar to so many epochs of `of`.
+    fn show(&self, epochs: f64, of: usize, loss: f64) {
+        let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+        self.bar.set_message(format!(
+            "{:>3.0}/{of}  loss {} val_loss {}  {} windows/s",
+            epochs.floor(),
+            measure(loss),
+            or_dash(self.val_loss.map(measure)),
+            or_dash(self.rate.map(|rate| format!("{rate:.0}")))
+        ));
+        // in thousandths of an epoch, so that the time left is known within the first
+        self.bar.set_length(1000 * of as u64);
+        self.bar.set_position((1000.0 * epochs) as u64);
+    }
+}
+
+const READING: &str = "{spinner} reading  {human_pos} rows, {per_sec}";
+const TRAINING: &str = "{prefix:9} {wide_bar} {msg}  {eta} left";
 
 impl Progress {
     pub(super) fn new(output: Output) -> Arc<Self> {
@@ -48,11 +85,14 @@ impl Progress {
                 ));
             }
             Event::Remark(text) => self.say(&format!("note: {text}")),
+            Event::Windows { target, epoch, epochs, done, of, loss } => {
+                self.windows(&mut state, target, (epoch, epochs), (done, of), loss);
+            }
             Event::Epoch { target, row, of } => self.epoch(&mut state, target, &row, of),
             Event::Judged { target, version, verdict, promoted } => {
                 // where it stopped: early stopping leaves epochs undone
-                if let Some(bar) = state.models.get(&target) {
-                    bar.abandon();
+                if let Some(model) = state.models.get(&target) {
+                    model.bar.abandon();
                 }
                 let service = if promoted { ", in service" } else { "" };
                 self.say(&format!("{target}: {version} {verdict}{service}"));
@@ -75,7 +115,7 @@ impl Progress {
         };
         let bar = state.reading.get_or_insert_with(|| {
             let bar = bars.add(ProgressBar::no_length());
-            bar.set_style(style("{spinner} reading  {human_pos} rows, {per_sec}"));
+            bar.set_style(style(READING));
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
@@ -92,15 +132,28 @@ impl Progress {
             ));
             return;
         };
-        let above = state.models.range(..target).count();
-        let bar = state.models.entry(target).or_insert_with(|| {
-            let bar = bars.insert(above, ProgressBar::new(of as u64));
-            bar.set_style(style("{prefix:9} {wide_bar} {pos:>3}/{len}  {msg}  {eta}"));
-            bar.set_prefix(target.to_string());
-            bar
-        });
-        bar.set_message(format!("loss {} val {}", measure(row.loss), measure(row.val_loss)));
-        bar.set_position(row.epoch as u64);
+        let model = state.models.entry(target).or_insert_with(|| Model::new(bars, target));
+        model.val_loss = Some(row.val_loss);
+        model.windows_before = None;
+        model.show(row.epoch as f64, of, row.loss);
+    }
+
+    /// Within an epoch, on a terminal only.
+    fn windows(
+        &self,
+        state: &mut State,
+        target: Target,
+        (epoch, epochs): (usize, usize),
+        (done, of): (usize, usize),
+        loss: f64,
+    ) {
+        let Some(bars) = &self.bars else { return };
+        let model = state.models.entry(target).or_insert_with(|| Model::new(bars, target));
+        let now = Instant::now();
+        if let Some((then, before)) = model.windows_before.replace((now, done)).filter(|(_, before)| *before < done) {
+            model.rate = Some((done - before) as f64 / (now - then).as_secs_f64());
+        }
+        model.show((epoch - 1) as f64 + done as f64 / of as f64, epochs, loss);
     }
 
     /// A line that does not tear the bars.
@@ -127,9 +180,7 @@ mod tests {
 
     #[test]
     fn templates_are_right() {
-        for template in
-            ["{spinner} reading  {human_pos} rows, {per_sec}", "{prefix:9} {wide_bar} {pos:>3}/{len}  {msg}  {eta}"]
-        {
+        for template in [READING, TRAINING] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }

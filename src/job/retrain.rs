@@ -2,6 +2,8 @@
 
 use super::spec::{fraction, positive, rate, whole};
 use crate::data::Target;
+use crate::document::Flaw;
+use crate::model::Loss;
 use crate::recipe::Recipe;
 use crate::train::Settings;
 use serde::{Deserialize, Serialize};
@@ -43,12 +45,17 @@ pub struct Retrain {
 }
 
 impl Retrain {
+    pub(super) fn check(&self) -> Vec<Flaw> {
+        check_targets(&self.targets)
+    }
+
     /// The settings of a training.
     pub fn training(&self) -> Settings {
         Settings {
             hidden: self.hidden as usize,
             dense: self.dense as usize,
             dropout: self.dropout,
+            loss: Loss::Mse,
             epochs: self.epochs as usize,
             batch_size: self.batch_size as usize,
             learning_rate: self.learning_rate,
@@ -58,7 +65,17 @@ impl Retrain {
     }
 }
 
-fn all_targets() -> Vec<Target> {
+/// Targets that are named twice, or none at all.
+pub(super) fn check_targets(targets: &[Target]) -> Vec<Flaw> {
+    if targets.is_empty() {
+        let all = "leave `targets` out for all three: views, likes, comments";
+        return vec![Flaw::at("targets", "names no target").help(all)];
+    }
+    let twice = targets.iter().enumerate().filter(|(k, target)| targets[..*k].contains(target));
+    twice.map(|(k, target)| Flaw::at(&format!("targets.{k}"), format!("target `{target}` is named twice"))).collect()
+}
+
+pub(super) fn all_targets() -> Vec<Target> {
     Target::ALL.to_vec()
 }
 

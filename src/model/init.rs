@@ -17,7 +17,13 @@ pub(super) fn weights(config: Config, random: &mut ChaCha8Rng) -> Weights {
     let (first, second) = (lstm(config.features), lstm(config.hidden));
     let mut dense =
         |input, output| DenseWeights { kernel: glorot_uniform(input, output, random), bias: vec![0.0; output] };
-    Weights { config, first, second, dense: dense(config.hidden, config.dense), output: dense(config.dense, 1) }
+    Weights {
+        config,
+        first,
+        second,
+        dense: dense(config.hidden, config.dense),
+        output: dense(config.dense, config.outputs),
+    }
 }
 
 /// `[input, output]`, uniform within ± √(6 / (input + output)). For an LSTM `output` is all four gates, as in Keras.
@@ -54,7 +60,7 @@ mod tests {
 
     #[test]
     fn as_keras_draws_them() {
-        let config = Config { features: 6, hidden: 50, dense: 25 };
+        let config = Config { features: 6, hidden: 50, dense: 25, outputs: 1 };
         let w = weights(config, &mut ChaCha8Rng::seed_from_u64(1));
         let limit = (6.0f32 / 206.0).sqrt();
         let largest = w.first.input.iter().fold(0.0f32, |m, x| m.max(x.abs()));

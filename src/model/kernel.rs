@@ -5,10 +5,9 @@
 
 use super::gates;
 use super::gemm::{View, multiply};
-use super::lstm::{Dropout, Options};
+use super::lstm::Options;
+use super::{Dropout, mask};
 use pulp::Arch;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 /// More chunks than this would not help any host this is made for; fewer rows than `MIN_ROWS` make slow products.
@@ -255,35 +254,16 @@ fn from_time_major(x: &[f32], rows: usize, steps: usize, width: usize, out: &mut
     }
 }
 
-/// A chunk's mask from a stream of its own, so that it does not matter which thread draws it, and when.
+/// A chunk's mask.
 fn draw_mask(dropout: Dropout, chunk: usize, len: usize) -> Vec<f32> {
-    let mut random = ChaCha8Rng::seed_from_u64(dropout.seed);
-    random.set_stream(dropout.stream * MAX_CHUNKS as u64 + chunk as u64);
-    let mut bytes = vec![0; 2 * len];
-    random.fill_bytes(&mut bytes);
-    // 16 bits decide about a unit: the rate is met within 1 / 131,072
-    let threshold = (dropout.rate * 65_536.0).round() as u32;
-    let keep = 1.0 / (1.0 - dropout.rate);
-    bytes
-        .chunks_exact(2)
-        .map(|b| if u32::from(u16::from_le_bytes([b[0], b[1]])) < threshold { 0.0 } else { keep })
-        .collect()
+    let mut mask = vec![0.0; len];
+    mask::draw(Dropout { stream: dropout.stream * MAX_CHUNKS as u64 + chunk as u64, ..dropout }, [&mut mask[..]]);
+    mask
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn masks_drop_their_share_and_keep_the_mean() {
-        let mask = draw_mask(Dropout { rate: 0.2, seed: 3, stream: 9 }, 1, 100_000);
-        let dropped = mask.iter().filter(|&&m| m == 0.0).count() as f32 / 100_000.0;
-        assert!((dropped - 0.2).abs() < 0.005, "{dropped}");
-        assert!((mask.iter().sum::<f32>() / 100_000.0 - 1.0).abs() < 0.01);
-        assert_eq!(mask, draw_mask(Dropout { rate: 0.2, seed: 3, stream: 9 }, 1, 100_000));
-        assert_ne!(mask, draw_mask(Dropout { rate: 0.2, seed: 3, stream: 9 }, 2, 100_000));
-        assert_ne!(mask, draw_mask(Dropout { rate: 0.2, seed: 3, stream: 10 }, 1, 100_000));
-    }
 
     #[test]
     fn the_number_of_threads_does_not_change_a_bit() {

@@ -3,8 +3,8 @@
 //! Burn's `nn::Lstm` runs four products and a dozen element-wise operations a step through autodiff; here a layer is
 //! one node of the graph. `nn::Lstm` stays the reference that gradients are compared with.
 
-use super::LstmWeights;
 use super::kernel::{self, Dims, Parameters, Saved};
+use super::{Dropout, LstmWeights};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::module::{Module, Param};
@@ -15,17 +15,6 @@ use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Which of a layer's outputs to silence. The mask depends on these three alone.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Dropout {
-    /// Share of outputs set to zero, 0 to below 1; the others are scaled up to keep the mean.
-    pub rate: f32,
-    /// Seed of the training.
-    pub seed: u64,
-    /// Which mask of that seed; every batch has its own.
-    pub stream: u64,
-}
 
 /// How one call of a layer behaves.
 #[derive(Clone, Copy, Debug)]

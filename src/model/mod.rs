@@ -3,16 +3,27 @@
 //! In: a [`Config`] and a seed, or [`Weights`]. Out: a [`Network`] that maps windows to forecasts, and its
 //! [`Weights`] as plain vectors. Never knows where windows come from, what they mean or how a network is judged.
 
+mod cell;
+mod flat;
 mod gates;
 mod gemm;
 mod init;
 mod kernel;
+mod lanes;
+mod loss;
 mod lstm;
+mod mask;
 mod network;
+mod pass;
+#[cfg(test)]
+pub(crate) mod plain;
 
-pub use lstm::Dropout;
+pub use loss::{Errors, Loss};
+pub use mask::Dropout;
 pub use network::Network;
+pub use pass::{Chunk, Packed};
 
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 /// The version of Burn that trains.
@@ -27,13 +38,20 @@ pub struct Config {
     pub hidden: usize,
     /// Units of the dense layer between the LSTMs and the output.
     pub dense: usize,
+    /// Values it forecasts.
+    #[serde(default = "one_output")]
+    pub outputs: usize,
+}
+
+fn one_output() -> usize {
+    1
 }
 
 impl Config {
     /// Parameters counted the Keras way: one bias a gate.
     pub fn n_parameters(&self) -> usize {
         let lstm = |input: usize| 4 * self.hidden * (input + self.hidden + 1);
-        lstm(self.features) + lstm(self.hidden) + self.dense * (self.hidden + 1) + self.dense + 1
+        lstm(self.features) + lstm(self.hidden) + self.dense * (self.hidden + 1) + self.outputs * (self.dense + 1)
     }
 }
 
@@ -48,8 +66,15 @@ pub struct Weights {
     pub second: LstmWeights,
     /// `hidden → dense`, followed by ReLU.
     pub dense: DenseWeights,
-    /// `dense → 1`.
+    /// `dense → outputs`.
     pub output: DenseWeights,
+}
+
+impl Weights {
+    /// Fresh weights, drawn from `random` as Keras draws them.
+    pub fn new(config: Config, random: &mut ChaCha8Rng) -> Self {
+        init::weights(config, random)
+    }
 }
 
 /// One LSTM layer. Gates stand side by side in the order input, output, forget, cell (ONNX's).
@@ -78,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_reference_network_has_the_reference_parameters() {
-        let reference = Config { features: 6, hidden: 50, dense: 25 };
+        let reference = Config { features: 6, hidden: 50, dense: 25, outputs: 1 };
         assert_eq!(reference.n_parameters(), 32_901);
     }
 

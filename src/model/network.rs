@@ -1,7 +1,7 @@
 //! The network as a Burn module.
 
-use super::lstm::{Dropout, LstmLayer, Options, values};
-use super::{Config, DenseWeights, Weights, init};
+use super::lstm::{LstmLayer, Options, values};
+use super::{Config, DenseWeights, Dropout, Weights};
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::activation::relu;
@@ -20,7 +20,7 @@ pub struct Network {
 impl Network {
     /// A fresh network, its weights drawn from `random` as Keras draws them.
     pub fn new(config: Config, random: &mut ChaCha8Rng, device: &Device) -> Self {
-        Self::from_weights(&init::weights(config, random), device)
+        Self::from_weights(&Weights::new(config, random), device)
     }
 
     /// The network that has these weights.
@@ -35,7 +35,7 @@ impl Network {
 
     /// Forecasts of a batch of windows, in the recipe's scaled units.
     ///
-    /// Shapes: `[batch, steps, features]` → `[batch, 1]`. Dropout is for training only.
+    /// Shapes: `[batch, steps, features]` → `[batch, outputs]`. Dropout is for training only.
     pub fn forward(&self, windows: Tensor<3>, dropout: Option<Dropout>) -> Tensor<2> {
         let layer = |k: u64| dropout.map(|d| Dropout { stream: d.stream * 2 + k, ..d });
         let x = self.first.forward(windows, Options { sequence: true, dropout: layer(0) });
@@ -49,12 +49,17 @@ impl Network {
         let (first, second) = (self.first.weights(), self.second.weights());
         let (dense, output) = (dense_weights(&self.dense), dense_weights(&self.output));
         let gates = first.bias.len();
-        let config = Config { features: first.input.len() / gates, hidden: gates / 4, dense: dense.bias.len() };
+        let config = Config {
+            features: first.input.len() / gates,
+            hidden: gates / 4,
+            dense: dense.bias.len(),
+            outputs: output.bias.len(),
+        };
         Weights { config, first, second, dense, output }
     }
 }
 
-fn linear(weights: &DenseWeights, device: &Device) -> Linear {
+pub(super) fn linear(weights: &DenseWeights, device: &Device) -> Linear {
     let output = weights.bias.len();
     let shape = [weights.kernel.len() / output, output];
     Linear {
@@ -73,36 +78,15 @@ fn dense_weights(linear: &Linear) -> DenseWeights {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::nn::{Lstm, LstmConfig};
+    use crate::model::plain;
     use rand::{RngExt, SeedableRng};
 
-    const CONFIG: Config = Config { features: 6, hidden: 50, dense: 25 };
+    const CONFIG: Config = Config { features: 6, hidden: 50, dense: 25, outputs: 1 };
 
     fn windows(batch: usize, device: &Device) -> Tensor<3> {
         let mut random = ChaCha8Rng::seed_from_u64(7);
         let values: Vec<f32> = (0..batch * 20 * 6).map(|_| random.random_range(-1.0..1.0)).collect();
         Tensor::from_data(TensorData::new(values, [batch, 20, 6]), device)
-    }
-
-    /// Burn's own LSTM with the packed layer's weights; its second bias is zero.
-    fn reference(layer: &LstmLayer, device: &Device) -> Lstm {
-        let packed = layer.weights();
-        let gates = packed.bias.len();
-        let hidden = gates / 4;
-        let column = |values: &[f32], gate: usize| {
-            let columns = gate * hidden..(gate + 1) * hidden;
-            values.chunks(gates).flat_map(|row| row[columns.clone()].to_vec()).collect::<Vec<f32>>()
-        };
-        let mut lstm = LstmConfig::new(packed.input.len() / gates, hidden, true).init(device);
-        let forget = lstm.forget_gate.as_mut().expect("no coupled gates");
-        let into = [&mut lstm.input_gate, &mut lstm.output_gate, forget, &mut lstm.cell_gate];
-        for (gate, controller) in into.into_iter().enumerate() {
-            let make = |kernel: Vec<f32>, bias: Vec<f32>| linear(&DenseWeights { kernel, bias }, device);
-            let bias = packed.bias[gate * hidden..(gate + 1) * hidden].to_vec();
-            controller.input_transform = make(column(&packed.input, gate), bias);
-            controller.hidden_transform = make(column(&packed.recurrent, gate), vec![0.0; hidden]);
-        }
-        lstm
     }
 
     fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
@@ -114,7 +98,7 @@ mod tests {
     fn check_layer(batch: usize, sequence: bool) {
         let device = Device::flex().autodiff();
         let network = Network::new(CONFIG, &mut ChaCha8Rng::seed_from_u64(1), &device);
-        let plain = reference(&network.first, &device);
+        let plain = plain::lstm(&network.first.weights(), &device);
         let (ours_in, theirs_in) = (windows(batch, &device).require_grad(), windows(batch, &device).require_grad());
         let ours = network.first.forward(ours_in.clone(), Options { sequence, dropout: None });
         let (all, state) = plain.forward(theirs_in.clone(), None);

@@ -23,7 +23,7 @@ const NOT_SETTINGS: [&str; 3] = ["config", "log", "log_format"];
 const SECRETS: [(&str, &str); 2] = [("state.url", "state-url"), ("source.url", "source-url")];
 
 /// Settings that are text whatever they look like: figment would take a password of digits for a number.
-const TEXTS: [&str; 9] = [
+const TEXTS: [&str; 13] = [
     "state.url",
     "state.url_file",
     "source.url",
@@ -32,7 +32,11 @@ const TEXTS: [&str; 9] = [
     "smtp.host",
     "smtp.username",
     "smtp.password",
+    "smtp.password_file",
     "smtp.from",
+    "alerting.host",
+    "alerting.webhook.url",
+    "alerting.webhook.secret",
 ];
 
 /// Settings and where they come from.

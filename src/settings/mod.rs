@@ -1,7 +1,9 @@
 //! Settings of the host: defaults, under `retraind.toml`, under secrets kept apart, under `RETRAIND_*` variables.
 
+mod alerting;
 mod load;
 
+pub use alerting::{Alerting, Command, Smtp, Style, Tls, Webhook};
 pub use load::{Loaded, load};
 
 use serde::{Deserialize, Serialize};
@@ -22,10 +24,14 @@ pub struct Settings {
     pub registry: Registry,
     /// What runs leave while they work.
     pub runs: Runs,
+    /// The scheduler.
+    pub daemon: Daemon,
     /// The library that judges and serves.
     pub onnxruntime: OnnxRuntime,
     /// The server that takes mail.
     pub smtp: Smtp,
+    /// When alerts are told, and by what besides mail.
+    pub alerting: Alerting,
     /// Forecasting.
     pub predict: Predict,
 }
@@ -116,6 +122,34 @@ impl Default for Runs {
     }
 }
 
+/// `[daemon]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Daemon {
+    /// Runs at once, those of `retraind run` included; at least 1.
+    pub max_running: std::num::NonZeroU32,
+    /// How long a worker that is to end (cancelled, out of time) may take from SIGTERM to SIGKILL.
+    #[serde(with = "crate::duration")]
+    pub grace: Duration,
+    /// The same when the daemon stops, for the workers to write their checkpoints.
+    #[serde(with = "crate::duration")]
+    pub stop_grace: Duration,
+    /// After how much silence a worker on another host counts as gone. On this host its process is looked at instead.
+    #[serde(with = "crate::duration")]
+    pub worker_silence: Duration,
+}
+
+impl Default for Daemon {
+    fn default() -> Self {
+        Self {
+            max_running: std::num::NonZeroU32::MIN,
+            grace: Duration::from_secs(30),
+            stop_grace: Duration::from_mins(1),
+            worker_silence: Duration::from_mins(2),
+        }
+    }
+}
+
 /// `[onnxruntime]`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -123,49 +157,6 @@ pub struct OnnxRuntime {
     /// The library; where unset, `ORT_DYLIB_PATH`, then the places that `make` and `ops/install.sh` use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub library: Option<PathBuf>,
-}
-
-/// `[smtp]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Smtp {
-    /// The mail server; where unset, no mail is sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    /// Its port; where unset, 587 for `starttls`, 465 for `implicit`, 25 for `none`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// How the connection is protected.
-    pub tls: Tls,
-    /// Who logs in; where unset, nobody does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub username: Option<String>,
-    /// Their password; better given as `RETRAIND_SMTP__PASSWORD`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub password: Option<String>,
-    /// Sender.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// Recipients.
-    pub to: Vec<String>,
-}
-
-impl Default for Smtp {
-    fn default() -> Self {
-        Self { host: None, port: None, tls: Tls::Starttls, username: None, password: None, from: None, to: Vec::new() }
-    }
-}
-
-/// `[smtp] tls`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tls {
-    /// Plain, then upgraded; refused where the server cannot.
-    Starttls,
-    /// From the first byte.
-    Implicit,
-    /// Not at all: for a server on this host.
-    None,
 }
 
 /// `[predict]`

@@ -1,5 +1,7 @@
 //! What `retraind doctor` says about the state database.
 
+use std::path::PathBuf;
+
 use super::{Backend, Result, Store};
 
 /// The database at hand, in a few facts.
@@ -33,6 +35,14 @@ impl Store {
     /// Where the database is, without a password.
     pub fn location(&self) -> &str {
         &self.location
+    }
+
+    /// The file that a scheduler locks; none where the database itself can tell who schedules.
+    pub fn lock_file(&self) -> Option<PathBuf> {
+        match self.backend {
+            Backend::Sqlite(_) => Some(PathBuf::from(format!("{}.daemon", self.location.strip_prefix("sqlite://")?))),
+            Backend::Postgres(_) => None,
+        }
     }
 
     /// Whether this user may write here: a change of nothing, undone. A file or a role that can only read refuses it.

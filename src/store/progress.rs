@@ -18,6 +18,8 @@ pub struct Epoch {
     pub mae: f64,
     /// Validation MAE, scaled units.
     pub val_mae: f64,
+    /// Training loss on a fixed sample, dropout off: what to compare the validation loss with.
+    pub fixed_loss: f64,
     /// How long it took.
     pub seconds: f64,
 }
@@ -69,11 +71,13 @@ impl Store {
             hold!(tx, claim);
             for epoch in epochs {
                 sqlx::query(
-                    "INSERT INTO epochs (run_id, attempt, target, epoch, loss, val_loss, mae, val_mae, seconds)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                    "INSERT INTO epochs (run_id, attempt, target, epoch, loss, val_loss, mae, val_mae, seconds,
+                         fixed_loss)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
                      ON CONFLICT (run_id, attempt, target, epoch) DO UPDATE SET
                          loss = excluded.loss, val_loss = excluded.val_loss,
-                         mae = excluded.mae, val_mae = excluded.val_mae, seconds = excluded.seconds",
+                         mae = excluded.mae, val_mae = excluded.val_mae, seconds = excluded.seconds,
+                         fixed_loss = excluded.fixed_loss",
                 )
                 .bind(claim.run_id)
                 .bind(claim.attempt)
@@ -84,6 +88,7 @@ impl Store {
                 .bind(finite(epoch.mae))
                 .bind(finite(epoch.val_mae))
                 .bind(finite(epoch.seconds))
+                .bind(finite(epoch.fixed_loss))
                 .execute(&mut *tx)
                 .await?;
             }
@@ -96,7 +101,7 @@ impl Store {
     pub async fn epochs(&self, run_id: i64, target: &str) -> Result<Vec<Epoch>> {
         let rows: Vec<EpochRow> = on_pool!(self, |pool| {
             sqlx::query_as(
-                "SELECT attempt, epoch, loss, val_loss, mae, val_mae, seconds FROM epochs
+                "SELECT attempt, epoch, loss, val_loss, mae, val_mae, fixed_loss, seconds FROM epochs
                  WHERE run_id = $1 AND target = $2 ORDER BY attempt, epoch",
             )
             .bind(run_id)
@@ -119,7 +124,12 @@ impl Store {
                      attempt = excluded.attempt, state = excluded.state, epochs = excluded.epochs,
                      best_epoch = excluded.best_epoch, seconds = excluded.seconds,
                      version = excluded.version, verdict = excluded.verdict,
-                     reasons = excluded.reasons, error = excluded.error",
+                     reasons = excluded.reasons, error = excluded.error,
+                     -- the clock of an attempt that was given up is not this one's
+                     training_started_at = CASE WHEN run_targets.attempt = excluded.attempt
+                         THEN run_targets.training_started_at END,
+                     training_ended_at = CASE WHEN run_targets.attempt = excluded.attempt
+                         THEN run_targets.training_ended_at END",
             )
             .bind(claim.run_id)
             .bind(claim.attempt)
@@ -154,13 +164,14 @@ impl Store {
 }
 
 #[derive(sqlx::FromRow)]
-struct EpochRow {
+pub(super) struct EpochRow {
     attempt: i64,
     epoch: i64,
     loss: Option<f64>,
     val_loss: Option<f64>,
     mae: Option<f64>,
     val_mae: Option<f64>,
+    fixed_loss: Option<f64>,
     seconds: Option<f64>,
 }
 
@@ -174,6 +185,7 @@ impl From<EpochRow> for Epoch {
             val_loss: number(row.val_loss),
             mae: number(row.mae),
             val_mae: number(row.val_mae),
+            fixed_loss: number(row.fixed_loss),
             seconds: number(row.seconds),
         }
     }

@@ -8,8 +8,9 @@ pub(super) struct EarlyStop {
 }
 
 impl EarlyStop {
-    pub(super) fn new(patience: usize) -> Self {
-        Self { patience, best: None }
+    /// `best` is the best epoch so far and its loss, where a training goes on.
+    pub(super) fn new(patience: usize, best: Option<(usize, f64)>) -> Self {
+        Self { patience, best }
     }
 
     /// Whether `loss` is the smallest so far (strictly), so that the weights are to be kept.
@@ -23,7 +24,7 @@ impl EarlyStop {
 
     /// Whether `patience` epochs have passed since the best one.
     pub(super) fn is_over(&self, epoch: usize) -> bool {
-        epoch - self.best_epoch() >= self.patience && epoch > 1
+        epoch > 1 && epoch - self.best_epoch() >= self.patience
     }
 
     /// The epoch whose weights are kept; 0 before the first.
@@ -38,7 +39,7 @@ mod tests {
 
     /// Feeds losses until it stops; expects the number of epochs run and the best of them.
     fn check(patience: usize, losses: &[f64], expected: (usize, usize)) {
-        let mut stop = EarlyStop::new(patience);
+        let mut stop = EarlyStop::new(patience, None);
         let mut ran = 0;
         for (k, &loss) in losses.iter().enumerate() {
             ran = k + 1;

@@ -1,32 +1,46 @@
 //! Training: windows and settings go in, the best network and the history of its epochs come out.
 //!
-//! Data, settings and seed determine the weights bit for bit. Never knows what the windows mean, nor what becomes of
-//! the network.
+//! Data, settings and seed determine the weights bit for bit on one kind of processor, whatever the number of threads
+//! and however often the training was interrupted. Never knows what the windows mean, nor what becomes of the network.
 
+mod adam;
+mod budget;
+mod checkpoint;
+mod crew;
 mod early_stop;
+mod fit;
+#[cfg(test)]
+mod tests;
 
-use crate::model::{Config, Dropout, Network};
+pub use budget::Budget;
+pub use checkpoint::{Checkpoint, CheckpointError, Origin, peek};
+
+use crate::model::{Config, Errors, Loss, Network, Weights};
 use crate::recipe::Windows;
+use adam::Adam;
 use burn::module::Module;
-use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
+use checkpoint::{Rhythm, State};
 use early_stop::EarlyStop;
+use fit::{Fit, Step, Worker};
 use rand::SeedableRng;
-use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Windows a forward pass without gradients takes at once; changes nothing but speed and memory.
+/// Windows a forward pass through Burn takes at once; changes nothing but speed and memory.
 const FORECAST_BATCH: usize = 512;
 
-/// Streams of the seed for what is drawn once; the masks of dropout count theirs from 0.
+/// Streams of the seed. The masks of dropout count theirs from 0, the orders of the epochs theirs downwards.
 const STREAM_WEIGHTS: u64 = u64::MAX;
-const STREAM_SHUFFLE: u64 = u64::MAX - 1;
+const STREAM_ORDER: u64 = u64::MAX - 1;
+
+/// How often somebody who watches hears of an epoch's steps.
+const TELL: Duration = Duration::from_millis(100);
 
 /// How to train.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Units of each LSTM layer.
     pub hidden: usize,
@@ -34,6 +48,8 @@ pub struct Settings {
     pub dense: usize,
     /// Share of outputs dropped after each LSTM layer.
     pub dropout: f64,
+    /// What is made small.
+    pub loss: Loss,
     /// Epochs at most.
     pub epochs: usize,
     /// Windows a step of the optimiser sees.
@@ -46,21 +62,109 @@ pub struct Settings {
     pub seed: u64,
 }
 
+/// Training pairs: windows `[steps, width]` and what is true of each, `[truths]`.
+pub trait Examples: Sync {
+    /// How many there are; at most `u32::MAX`.
+    fn len(&self) -> usize;
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Steps a window holds.
+    fn steps(&self) -> usize;
+    /// Features a step.
+    fn width(&self) -> usize;
+    /// True values a window has.
+    fn truths(&self) -> usize;
+    /// Appends window `index` to `into`.
+    fn window(&self, index: usize, into: &mut Vec<f32>);
+    /// Appends what is true of window `index`.
+    fn truth(&self, index: usize, into: &mut Vec<f32>);
+}
+
+impl Examples for Windows<'_> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn steps(&self) -> usize {
+        self.steps()
+    }
+
+    fn width(&self) -> usize {
+        self.width()
+    }
+
+    fn truths(&self) -> usize {
+        1
+    }
+
+    fn window(&self, index: usize, into: &mut Vec<f32>) {
+        self.copy_to(index, into);
+    }
+
+    fn truth(&self, index: usize, into: &mut Vec<f32>) {
+        into.push(self.truth(index));
+    }
+}
+
 /// One epoch, as it stands in `history.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
     /// Counted from 1.
     pub epoch: usize,
-    /// Mean squared error over the epoch's batches as they were trained, dropout on (as Keras reports it).
+    /// Mean loss over the epoch's batches as they were trained, dropout on (as Keras reports it).
     pub loss: f64,
-    /// Mean squared error on the validation windows after the epoch, dropout off.
+    /// Mean loss on the validation windows after the epoch, dropout off.
     pub val_loss: f64,
     /// Mean absolute error, taken like `loss`.
     pub mae: f64,
     /// Mean absolute error, taken like `val_loss`.
     pub val_mae: f64,
+    /// Mean loss on a fixed sample of the training windows, taken like `val_loss`, so that the two compare.
+    pub fixed_loss: f64,
     /// Wall time of training and validation.
     pub seconds: f64,
+}
+
+/// What somebody who watches a training hears of it.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// It goes on from a checkpoint, in this epoch (counted from 1), so many windows into it.
+    Resumed {
+        /// Epochs that are over.
+        epochs: &'a [Epoch],
+        /// Windows of the next epoch trained on.
+        windows: usize,
+    },
+    /// There is a checkpoint that it cannot go on from, so it starts over.
+    StartsOver(CheckpointError),
+    /// The checkpoint could not be written; the training goes on.
+    NotSaved(CheckpointError),
+    /// Within an epoch; now and then.
+    Windows {
+        /// Counted from 1.
+        epoch: usize,
+        /// Windows trained on so far.
+        done: usize,
+        /// Of how many.
+        of: usize,
+        /// Mean loss so far.
+        loss: f64,
+    },
+    /// An epoch ended.
+    Epoch(&'a Epoch),
+}
+
+/// What a training works under.
+#[derive(Clone, Copy)]
+pub struct Conditions<'a> {
+    /// Looked at before every step.
+    pub stop: &'a AtomicBool,
+    /// Threads, shared with the trainings beside it.
+    pub budget: &'a Budget,
+    /// Where it is written down; also where it goes on from, if there is something.
+    pub checkpoint: Option<&'a Checkpoint>,
 }
 
 /// What a training leaves.
@@ -102,67 +206,170 @@ pub enum Error {
     },
 }
 
-/// Trains a fresh network; calls `on_epoch` after each epoch and looks at `stop` before every step.
-pub fn train(
-    train: &Windows<'_>,
-    validation: &Windows<'_>,
+/// Trains a network, a fresh one or the checkpoint's, and tells `tell` of it. Stopping leaves a checkpoint.
+///
+/// The number of threads changes nothing but the speed.
+pub fn train<E: Examples>(
+    train: &E,
+    validation: &E,
+    settings: &Settings,
+    conditions: Conditions<'_>,
+    mut tell: impl FnMut(Progress<'_>),
+) -> Result<Trained, Error> {
+    let config = Config {
+        features: train.width(),
+        hidden: settings.hidden,
+        dense: settings.dense,
+        outputs: settings.loss.outputs(train.truths()),
+    };
+    let mut state = begin(config, settings, conditions.checkpoint, &mut tell);
+    let share = conditions.budget.enter();
+    let threads = conditions.budget.threads().min(fit::MAX_THREADS);
+    let fit = Fit::new(config, [train, validation], &settings.loss, settings.batch_size, threads, &state.parameters);
+    let mut early_stop = EarlyStop::new(settings.patience, state.best_epoch);
+    let mut rhythm = Rhythm::new();
+    fit.with_crew(threads, |worker| {
+        while state.epochs.len() < settings.epochs && !early_stop.is_over(state.epochs.len()) {
+            let saving = Saving { checkpoint: conditions.checkpoint, rhythm: &mut rhythm };
+            let row = epoch(worker, &mut state, settings, conditions.stop, &share, saving, &mut tell)?;
+            state.epochs.push(row);
+            tell(Progress::Epoch(&row));
+            if early_stop.is_better(row.epoch, row.val_loss) {
+                state.best.copy_from_slice(&state.parameters);
+                state.best_epoch = Some((row.epoch, row.val_loss));
+            }
+            if rhythm.is_due() {
+                (Saving { checkpoint: conditions.checkpoint, rhythm: &mut rhythm }).save(&state, &mut tell);
+            }
+        }
+        Ok(())
+    })?;
+    let weights = Weights::from_flat(config, &state.best);
+    let network = Network::from_weights(&weights, &Device::flex());
+    Ok(Trained { network, epochs: state.epochs, best_epoch: early_stop.best_epoch() })
+}
+
+/// Where the checkpoint stands, or a fresh start.
+fn begin(
+    config: Config,
+    settings: &Settings,
+    checkpoint: Option<&Checkpoint>,
+    tell: &mut impl FnMut(Progress<'_>),
+) -> State {
+    match checkpoint.map_or(Ok(None), Checkpoint::load) {
+        Ok(Some(state)) if state.parameters.len() == config.n_parameters() => {
+            tell(Progress::Resumed { epochs: &state.epochs, windows: state.position });
+            return state;
+        }
+        // settings were compared: only a program that counts parameters in another way gets here
+        Ok(_) => {}
+        Err(error) => tell(Progress::StartsOver(error)),
+    }
+    let parameters = Weights::new(config, &mut stream(settings.seed, STREAM_WEIGHTS)).to_flat();
+    State {
+        best: parameters.clone(),
+        adam: Adam::new(parameters.len()),
+        parameters,
+        best_epoch: None,
+        epochs: Vec::with_capacity(settings.epochs.min(1000)),
+        position: 0,
+        errors: Errors::default(),
+        spent: Duration::ZERO,
+    }
+}
+
+/// Goes through the present epoch from where `state` stands.
+fn epoch<E: Examples>(
+    worker: &mut Worker<'_, '_, '_, E>,
+    state: &mut State,
     settings: &Settings,
     stop: &AtomicBool,
-    mut on_epoch: impl FnMut(&Epoch),
-) -> Result<Trained, Error> {
-    let device = Device::flex().autodiff();
-    let config = Config { features: train.width(), hidden: settings.hidden, dense: settings.dense };
-    let mut network = Network::new(config, &mut stream(settings.seed, STREAM_WEIGHTS), &device);
-    // Keras's epsilon. Burn adds it to the root of the corrected second moment, Keras to that of the raw one: apart by
-    // less than one part in a thousand in the first steps, and by nothing that could be measured later.
-    let mut optimizer = AdamConfig::new().with_epsilon(1e-7).init();
-    let mut shuffle = stream(settings.seed, STREAM_SHUFFLE);
-    let mut order: Vec<usize> = (0..train.len()).collect();
-    let mut early_stop = EarlyStop::new(settings.patience);
-    let mut best = network.valid();
-    let mut epochs = Vec::new();
-    let mut n_steps = 0;
-
-    for epoch in 1..=settings.epochs {
-        let began = Instant::now();
-        order.shuffle(&mut shuffle);
-        let mut errors = Errors::default();
-        for (step, batch) in order.chunks(settings.batch_size).enumerate() {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::Stopped { epoch });
-            }
-            let (windows, truth) = gather(train, batch, &device);
-            let dropout = Dropout { rate: settings.dropout as f32, seed: settings.seed, stream: n_steps };
-            let difference = network.forward(windows, (settings.dropout > 0.0).then_some(dropout)) - truth;
-            let of_batch = Errors::of(&to_vec(difference.clone()));
-            finite("loss", of_batch.mse(), epoch, step + 1, settings)?;
-            errors.add(of_batch);
-            let gradients = difference.clone().mul(difference).mean().backward();
-            let gradients = GradientsParams::from_grads(gradients, &network);
-            network = optimizer.step(settings.learning_rate, network, gradients);
-            n_steps += 1;
+    share: &budget::Share<'_>,
+    mut saving: Saving<'_>,
+    tell: &mut impl FnMut(Progress<'_>),
+) -> Result<Epoch, Error> {
+    let began = Instant::now();
+    let before = state.spent;
+    let epoch = state.epochs.len() + 1;
+    let windows = worker.windows();
+    let diverged = |which, value, steps: usize| Error::NotFinite {
+        which,
+        value,
+        epoch,
+        step: steps,
+        learning_rate: settings.learning_rate,
+    };
+    // each epoch's order comes from a stream of its own, so that none has to be written down
+    worker.set_order(&mut stream(settings.seed, STREAM_ORDER - epoch as u64));
+    let mut told = began;
+    while state.position < windows {
+        worker.set_threads(share.threads());
+        if stop.load(Ordering::Relaxed) {
+            state.spent = before + began.elapsed();
+            saving.save(state, tell);
+            return Err(Error::Stopped { epoch });
         }
-        let valid = network.valid();
-        let val = validate(&valid, validation);
-        finite("validation loss", val.mse(), epoch, order.len().div_ceil(settings.batch_size), settings)?;
-        let row = Epoch {
-            epoch,
-            loss: errors.mse(),
-            val_loss: val.mse(),
-            mae: errors.mae(),
-            val_mae: val.mae(),
-            seconds: began.elapsed().as_secs_f64(),
+        let range = state.position..(state.position + settings.batch_size).min(windows);
+        let step = Step {
+            learning_rate: settings.learning_rate,
+            dropout: (settings.dropout > 0.0).then_some((settings.dropout as f32, settings.seed)),
+            number: state.adam.steps,
         };
-        on_epoch(&row);
-        epochs.push(row);
-        if early_stop.is_better(epoch, row.val_loss) {
-            best = valid;
+        let end = range.end;
+        let of_batch = worker.step(range, step, &mut state.parameters, &mut state.adam);
+        if !of_batch.loss.is_finite() {
+            return Err(diverged("loss", of_batch.mean_loss(), end.div_ceil(settings.batch_size)));
         }
-        if early_stop.is_over(epoch) {
-            break;
+        state.errors.add(of_batch);
+        state.position = end;
+        if told.elapsed() >= TELL {
+            told = Instant::now();
+            tell(Progress::Windows { epoch, done: end, of: windows, loss: state.errors.mean_loss() });
+            if saving.rhythm.is_overdue() {
+                state.spent = before + began.elapsed();
+                saving.save(state, tell);
+            }
         }
     }
-    Ok(Trained { network: best, epochs, best_epoch: early_stop.best_epoch() })
+    let val = worker.validate();
+    if !val.loss.is_finite() {
+        return Err(diverged("validation loss", val.mean_loss(), windows.div_ceil(settings.batch_size)));
+    }
+    let fixed = worker.judge_training(fixed_sample(windows));
+    let row = Epoch {
+        epoch,
+        loss: state.errors.mean_loss(),
+        val_loss: val.mean_loss(),
+        mae: state.errors.mae(),
+        val_mae: val.mae(),
+        fixed_loss: fixed.mean_loss(),
+        seconds: (before + began.elapsed()).as_secs_f64(),
+    };
+    (state.position, state.errors, state.spent) = (0, Errors::default(), Duration::ZERO);
+    Ok(row)
+}
+
+/// Training windows that are judged after each epoch: a 64th of them, which costs less than 0.5 % of the epoch, but at
+/// least 64 and at most 1,024.
+fn fixed_sample(windows: usize) -> usize {
+    (windows / 64).clamp(64, 1024).min(windows)
+}
+
+/// Writing down where a training stands.
+struct Saving<'a> {
+    checkpoint: Option<&'a Checkpoint>,
+    rhythm: &'a mut Rhythm,
+}
+
+impl Saving<'_> {
+    fn save(&mut self, state: &State, tell: &mut impl FnMut(Progress<'_>)) {
+        let Some(checkpoint) = self.checkpoint else { return };
+        let began = Instant::now();
+        if let Err(error) = checkpoint.save(state) {
+            tell(Progress::NotSaved(error));
+        }
+        self.rhythm.wrote(began);
+    }
 }
 
 /// The network's outputs for all `windows`, scaled, dropout off.
@@ -178,27 +385,6 @@ pub fn forecast(network: &Network, windows: &Windows<'_>) -> Vec<f32> {
     out
 }
 
-fn validate(network: &Network, windows: &Windows<'_>) -> Errors {
-    let forecasts = forecast(network, windows);
-    let differences: Vec<f32> = forecasts.iter().enumerate().map(|(k, f)| f - windows.truth(k)).collect();
-    Errors::of(&differences)
-}
-
-/// One batch: windows `[batch, steps, features]` and their targets `[batch, 1]`.
-fn gather(windows: &Windows<'_>, indices: &[usize], device: &Device) -> (Tensor<3>, Tensor<2>) {
-    let mut values = Vec::with_capacity(indices.len() * windows.steps() * windows.width());
-    let mut truth = Vec::with_capacity(indices.len());
-    for &index in indices {
-        windows.copy_to(index, &mut values);
-        truth.push(windows.truth(index));
-    }
-    let shape = [indices.len(), windows.steps(), windows.width()];
-    (
-        Tensor::from_data(TensorData::new(values, shape), device),
-        Tensor::from_data(TensorData::new(truth, [indices.len(), 1]), device),
-    )
-}
-
 fn stream(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(stream);
@@ -207,42 +393,4 @@ fn stream(seed: u64, stream: u64) -> ChaCha8Rng {
 
 fn to_vec(tensor: Tensor<2>) -> Vec<f32> {
     tensor.into_data().try_to_vec().expect("the network computes in f32")
-}
-
-fn finite(which: &'static str, value: f64, epoch: usize, step: usize, settings: &Settings) -> Result<(), Error> {
-    if value.is_finite() {
-        return Ok(());
-    }
-    Err(Error::NotFinite { which, value, epoch, step, learning_rate: settings.learning_rate })
-}
-
-/// Sums of errors, in 64 bits.
-#[derive(Clone, Copy, Default)]
-struct Errors {
-    n: usize,
-    absolute: f64,
-    squared: f64,
-}
-
-impl Errors {
-    fn of(differences: &[f32]) -> Self {
-        differences.iter().fold(Self::default(), |sum, &d| {
-            let d = f64::from(d);
-            Self { n: sum.n + 1, absolute: sum.absolute + d.abs(), squared: sum.squared + d * d }
-        })
-    }
-
-    fn add(&mut self, other: Self) {
-        self.n += other.n;
-        self.absolute += other.absolute;
-        self.squared += other.squared;
-    }
-
-    fn mse(self) -> f64 {
-        self.squared / self.n as f64
-    }
-
-    fn mae(self) -> f64 {
-        self.absolute / self.n as f64
-    }
 }

@@ -8,19 +8,13 @@ use super::output::{Output, count, time};
 use crate::data::{self, Target};
 use crate::registry::Registry;
 use crate::run::{chain, this_program};
-use crate::settings::{self, Loaded, Settings, Smtp, Tls};
-use crate::store::{self, Store};
-use crate::{job, runtime};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::{AsyncSmtpTransport, Tokio1Executor};
+use crate::settings::{self, Loaded, Settings};
+use crate::store::{self, OutboxState, Store};
+use crate::{alert, job, runtime};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
-
-/// lettre's own limit covers connecting only.
-const MAIL_LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exits with 69 when something that retraind needs is missing.")]
@@ -56,7 +50,8 @@ pub(super) async fn doctor(args: &Args, config: Option<&Path>, output: Output) -
         job_files(settings),
         registry(settings),
         onnxruntime(settings).await,
-        mail(&settings.smtp).await,
+        mail(settings).await,
+        outbox(settings).await,
         host::memory(),
     ];
     findings.extend(host::disks(settings));
@@ -203,37 +198,42 @@ async fn onnxruntime(settings: &Settings) -> Finding {
     Finding { what: "ONNX Runtime", state, says }
 }
 
-async fn mail(smtp: &Smtp) -> Finding {
+async fn mail(settings: &Settings) -> Finding {
+    let smtp = &settings.smtp;
+    let host = smtp.host.as_deref().unwrap_or_default();
     let (state, says) = match (&smtp.host, smtp.to.as_slice()) {
         (None, _) => (State::Warning, "no server is set under [smtp] host".to_owned()),
-        (Some(host), to) => match tokio::time::timeout(MAIL_LIMIT, test_mail(smtp, host)).await {
-            Err(_) => (State::Missing, format!("{host} did not answer within {} s", MAIL_LIMIT.as_secs())),
-            Ok(Err(error)) => (State::Missing, format!("{host}: {error}")),
-            Ok(Ok(())) if to.is_empty() => (State::Warning, format!("{host} answers; [smtp] to names no recipient")),
-            Ok(Ok(())) => (State::Ok, format!("{host} answers; recipients: {}", to.join(", "))),
+        (Some(_), to) => match alert::reach_mail_server(settings).await {
+            Err(error) => (State::Missing, error),
+            Ok(()) if to.is_empty() => (State::Warning, format!("{host} answers; [smtp] to names no recipient")),
+            Ok(()) => (State::Ok, format!("{host} answers; recipients: {}", to.join(", "))),
         },
     };
     Finding { what: "mail server", state, says }
 }
 
-async fn test_mail(smtp: &Smtp, host: &str) -> Result<(), String> {
-    type Transport = AsyncSmtpTransport<Tokio1Executor>;
-    let builder = match smtp.tls {
-        Tls::Starttls => Transport::starttls_relay(host).map_err(|e| chain(&e))?,
-        Tls::Implicit => Transport::relay(host).map_err(|e| chain(&e))?,
-        Tls::None => Transport::builder_dangerous(host),
+/// What could not be delivered so far.
+async fn outbox(settings: &Settings) -> Finding {
+    let undelivered = async {
+        match Store::open_existing(&settings.state.url).await? {
+            Some(store) => store.undelivered_messages().await,
+            None => Ok(Vec::new()),
+        }
     };
-    let builder = match smtp.port {
-        Some(port) => builder.port(port),
-        None => builder,
+    let (state, says) = match undelivered.await {
+        Err(error) => (State::Missing, format!("failed to {}", chain(&error))),
+        Ok(rows) => {
+            let dead = rows.iter().filter(|row| row.state == OutboxState::Dead).count();
+            let tried = rows.iter().filter(|row| row.state == OutboxState::Pending && row.attempts > 0).count();
+            match (dead, tried) {
+                (0, 0) => (State::Ok, "every alert was delivered".to_owned()),
+                (dead, tried) => {
+                    let last = rows.iter().rev().find_map(|row| row.last_error.clone()).unwrap_or_default();
+                    let says = format!("{dead} message(s) given up, {tried} tried again later; the last: {last}");
+                    (State::Warning, format!("{says}; `retraind alerts` lists them"))
+                }
+            }
+        }
     };
-    let builder = match (&smtp.username, &smtp.password) {
-        (Some(username), Some(password)) => builder.credentials(Credentials::new(username.clone(), password.clone())),
-        _ => builder,
-    };
-    match builder.build::<Tokio1Executor>().test_connection().await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err("it accepts the connection and refuses to talk".to_owned()),
-        Err(error) => Err(chain(&error)),
-    }
+    Finding { what: "alerts", state, says }
 }

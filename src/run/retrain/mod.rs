@@ -1,27 +1,29 @@
 //! Kind `retrain`: read, prepare, then for each target train, export, judge, register, promote.
 
 mod judging;
+mod resume;
 mod training;
 
 use super::{Context, Error, promotion};
 use crate::data::{DataVersion, Target};
 use crate::event::{Event, Listener};
-use crate::host::Memory;
 use crate::job::{Job, Retrain};
 use crate::recipe::{Prepared, Recipe};
 use crate::registry::Metadata;
 use crate::runtime::{self, Library};
 use crate::store::{self, Claim, RunTarget, TargetState};
-use crate::watch::Watch;
+use crate::train::{Budget, Checkpoint, Origin};
 use backon::{ExponentialBuilder, Retryable};
+use chrono::{DateTime, Utc};
 use judging::{Candidate, judge};
+use resume::{Resumed, checkpoint_path};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, spawn_blocking};
 use training::train_watched;
 
-/// How often clocks and memory are looked at.
+/// The first pause before something is tried again.
 const TICK: Duration = Duration::from_secs(1);
 
 /// What all targets of a run share.
@@ -36,6 +38,7 @@ struct Shared {
     stop: Arc<AtomicBool>,
     /// Set before `stop` when it is one model's failure that stops the others.
     failed: AtomicBool,
+    budget: Budget,
     listener: Listener,
 }
 
@@ -53,11 +56,12 @@ pub(super) async fn retrain(
     let program = context.program.clone();
     let probe = tokio::spawn(async move { runtime::find(setting.as_deref(), &program).await });
     let first = settings.targets[0];
-    for &target in &settings.targets {
+    let resumed = Resumed::find(context, settings, claim, &listener).await?;
+    for &target in &resumed.targets {
         let row = RunTarget { target: target.to_string(), ..begun() };
         context.store.save_target(claim, &row).await?;
     }
-    let read = read_and_prepare(context, settings.recipe, &listener).await;
+    let read = read_and_prepare(context, settings.recipe, resumed.until, &listener).await;
     let probed = probe.await.map_err(|_| Error::Panicked { target: first })??;
     let (prepared, data_version) = read?;
     if stop.load(Ordering::Relaxed) {
@@ -75,11 +79,12 @@ pub(super) async fn retrain(
         library,
         stop,
         failed: AtomicBool::new(false),
+        budget: Budget::new(std::thread::available_parallelism().map_or(1, usize::from)),
         listener,
     });
 
     let mut targets = JoinSet::new();
-    for &target in &settings.targets {
+    for &target in &resumed.targets {
         let shared = Arc::clone(&shared);
         targets.spawn(async move {
             let result = one_target(&shared, target).await;
@@ -94,25 +99,18 @@ pub(super) async fn retrain(
             result
         });
     }
-    let mut memory = Watch::new(job.alerts);
-    let mut tick = tokio::time::interval(TICK);
-    let mut all_passed = true;
+    let mut all_passed = resumed.all_passed;
     let mut failure: Option<Error> = None;
-    loop {
-        tokio::select! {
-            ended = targets.join_next() => match ended {
-                None => break,
-                Some(Ok(Ok(passed))) => all_passed &= passed,
-                // the one that failed first says more than those it stopped
-                Some(Ok(Err(error))) => if failure.as_ref().is_none_or(Error::is_cancelled) { failure = Some(error) },
-                Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
-            },
-            _ = tick.tick() => {
-                let used = Memory::now().map(Memory::used_percent);
-                if let Some(text) = used.ok().and_then(|used| memory.memory(used)) {
-                    (shared.listener)(Event::Alert { target: None, text });
+    while let Some(ended) = targets.join_next().await {
+        match ended {
+            Ok(Ok(passed)) => all_passed &= passed,
+            // the one that failed first says more than those it stopped
+            Ok(Err(error)) => {
+                if failure.as_ref().is_none_or(Error::is_cancelled) {
+                    failure = Some(error);
                 }
             }
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
     failure.map_or(Ok(all_passed), Err)
@@ -121,10 +119,11 @@ pub(super) async fn retrain(
 async fn read_and_prepare(
     context: &Context,
     recipe: Recipe,
+    until: Option<DateTime<Utc>>,
     listener: &Listener,
 ) -> Result<(Prepared, DataVersion), Error> {
     let source = context.source().await?;
-    let (series, report) = source.read(|rows| listener(Event::Reading { rows })).await?;
+    let (series, report) = source.read_until(until, |rows| listener(Event::Reading { rows })).await?;
     // millions of rows are hashed and scaled here; the other tasks of this thread move elsewhere meanwhile
     let (data_version, prepared) = tokio::task::block_in_place(|| (series.fingerprint(), recipe.prepare(&series)));
     tracing::info!(rows = series.len(), videos = series.videos.len(), sha256 = %data_version.sha256, "rows read");
@@ -163,6 +162,9 @@ async fn one_target(shared: &Arc<Shared>, target: Target) -> Result<bool, Error>
     }
     let state = if passed { TargetState::Succeeded } else { TargetState::Rejected };
     shared.save_target(&metadata, state, Some(began.elapsed().as_secs_f64())).await?;
+    if let Err(error) = shared.checkpoint(target).remove() {
+        tracing::warn!(%target, error = %crate::run::chain(&error), "a checkpoint that is no longer needed stays");
+    }
     (shared.listener)(Event::Judged {
         target,
         version: metadata.version.to_string(),
@@ -188,6 +190,21 @@ fn patiently() -> ExponentialBuilder {
 }
 
 impl Shared {
+    /// Where the training of a target is written down.
+    fn checkpoint(&self, target: Target) -> Checkpoint {
+        Checkpoint {
+            path: checkpoint_path(&self.context, self.claim, target),
+            origin: Origin {
+                data: self.data_version.clone(),
+                target: target.to_string(),
+                recipe: self.settings.recipe.to_string(),
+                settings: self.settings.training(),
+                windows: [self.prepared.train(target).len(), self.prepared.validation(target).len()],
+                program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+        }
+    }
+
     async fn save_target(&self, metadata: &Metadata, state: TargetState, seconds: Option<f64>) -> Result<(), Error> {
         let row = RunTarget {
             target: metadata.target.to_string(),

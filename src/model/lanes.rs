@@ -1,0 +1,303 @@
+//! Products of small matrices whose columns are windows: the innermost loops of training.
+//!
+//! Activations are laid out `[units, rows]` with the rows (windows) side by side, [`LANES`] at least, so that every
+//! instruction works on whole registers whatever the number of units. Weights are packed once a step.
+
+#![expect(clippy::inline_always, reason = "only what is inlined into `dispatch` is compiled for its instruction set")]
+
+use pulp::Simd;
+
+/// Rows stand in groups of this many: one register of AVX-512, two of AVX2, four of NEON.
+pub(super) const LANES: usize = 16;
+/// Outputs a tile computes at once: six of two registers each are twelve sums, what AVX2's sixteen registers hold.
+const TILE: usize = 6;
+
+/// Weights and bias of an affine map, in panels of at most [`TILE`] outputs, about equally wide.
+///
+/// A panel holds `[1 + inputs, width]`: the biases, then the weights in the order in which a tile reads them.
+#[derive(Clone, Debug)]
+pub(super) struct Panels {
+    inputs: usize,
+    outputs: usize,
+    values: Vec<f32>,
+}
+
+impl Panels {
+    /// Room for a map of these sizes.
+    pub(super) fn new(inputs: usize, outputs: usize) -> Self {
+        Self { inputs, outputs, values: vec![0.0; (1 + inputs) * outputs] }
+    }
+
+    /// Packs weights. `inputs` gives the weights of each input in turn, `[outputs]` each; no bias stands for zeros.
+    pub(super) fn pack<'a>(&mut self, bias: Option<&'a [f32]>, inputs: impl Iterator<Item = &'a [f32]>) {
+        let stride = 1 + self.inputs;
+        for (row, weights) in std::iter::once(bias).chain(inputs.map(Some)).enumerate() {
+            let Some(weights) = weights else { continue };
+            for (first, width) in panels(self.outputs) {
+                self.values[first * stride + row * width..][..width].copy_from_slice(&weights[first..first + width]);
+            }
+        }
+    }
+
+    /// Packs the transposed map: `inputs` as in [`Self::pack`], seen as outputs from number `at` on.
+    pub(super) fn pack_transposed<'a>(&mut self, at: usize, inputs: impl Iterator<Item = &'a [f32]>) {
+        let stride = 1 + self.inputs;
+        let mut panels = panels(self.outputs);
+        let (mut first, mut width) = panels.next().expect("some outputs");
+        for (output, weights) in (at..).zip(inputs) {
+            while output >= first + width {
+                (first, width) = panels.next().expect("an output of this map");
+            }
+            let panel = &mut self.values[first * stride + width..];
+            panel.chunks_mut(width).zip(weights).for_each(|(row, &weight)| row[output - first] = weight);
+        }
+    }
+
+    /// `out[j] = bias[j] + Σ_k weights[k][j] · x[k]` for every row.
+    ///
+    /// Shapes: `x` is the map's inputs in two pieces, `[inputs, rows]` together (the second may be empty: its inputs
+    /// are then zero); `out` `[outputs, rows]`.
+    #[inline(always)]
+    pub(super) fn apply<S: Simd>(&self, simd: S, x: [&[f32]; 2], rows: usize, out: &mut [f32]) {
+        match S::F32_LANES {
+            16 if rows.is_multiple_of(2 * LANES) => self.apply_in::<S, 2>(simd, x, rows, out),
+            16 => self.apply_in::<S, 1>(simd, x, rows, out),
+            8 => self.apply_in::<S, 2>(simd, x, rows, out),
+            4 => self.apply_in::<S, 4>(simd, x, rows, out),
+            _ => self.apply_in::<S, 16>(simd, x, rows, out),
+        }
+    }
+
+    #[inline(always)]
+    fn apply_in<S: Simd, const V: usize>(&self, simd: S, x: [&[f32]; 2], rows: usize, out: &mut [f32]) {
+        let stride = 1 + self.inputs;
+        for (first, width) in panels(self.outputs) {
+            let panel = &self.values[first * stride..(first + width) * stride];
+            let out = &mut out[first * rows..(first + width) * rows];
+            for at in (0..rows).step_by(V * S::F32_LANES) {
+                match width {
+                    1 => tile::<S, V, 1>(simd, panel, x, rows, at, out),
+                    2 => tile::<S, V, 2>(simd, panel, x, rows, at, out),
+                    3 => tile::<S, V, 3>(simd, panel, x, rows, at, out),
+                    4 => tile::<S, V, 4>(simd, panel, x, rows, at, out),
+                    5 => tile::<S, V, 5>(simd, panel, x, rows, at, out),
+                    _ => tile::<S, V, TILE>(simd, panel, x, rows, at, out),
+                }
+            }
+        }
+    }
+}
+
+/// First output and width of each panel.
+fn panels(outputs: usize) -> impl Iterator<Item = (usize, usize)> {
+    pieces(outputs, TILE)
+}
+
+/// Cuts `n` into as few pieces of at most `most` as there can be, none more than one larger than another.
+#[inline(always)]
+fn pieces(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let count = n.div_ceil(most);
+    let (width, wider) = (n.checked_div(count).unwrap_or(0), n.checked_rem(count).unwrap_or(0));
+    (0..count).map(move |piece| (piece * width + piece.min(wider), width + usize::from(piece < wider)))
+}
+
+/// `J` outputs of `V` registers of rows from row `at` on.
+#[inline(always)]
+fn tile<S: Simd, const V: usize, const J: usize>(
+    simd: S,
+    panel: &[f32],
+    x: [&[f32]; 2],
+    rows: usize,
+    at: usize,
+    out: &mut [f32],
+) {
+    let (bias, mut weights) = panel.split_at(J);
+    let mut sums = [[simd.splat_f32s(0.0); V]; J];
+    for (sums, &bias) in sums.iter_mut().zip(bias) {
+        *sums = [simd.splat_f32s(bias); V];
+    }
+    for x in x {
+        let mut inputs = weights.chunks_exact(J);
+        for (weights, x) in inputs.by_ref().zip(x.chunks_exact(rows)) {
+            let (x, _) = S::as_simd_f32s(&x[at..at + V * S::F32_LANES]);
+            for (sums, &weight) in sums.iter_mut().zip(weights) {
+                let weight = simd.splat_f32s(weight);
+                for (sum, &x) in sums.iter_mut().zip(x) {
+                    *sum = simd.mul_add_e_f32s(weight, x, *sum);
+                }
+            }
+        }
+        weights = &weights[(x.len() / rows * J).min(weights.len())..];
+    }
+    for (sums, out) in sums.iter().zip(out.chunks_exact_mut(rows)) {
+        let (out, _) = S::as_mut_simd_f32s(&mut out[at..at + V * S::F32_LANES]);
+        out.copy_from_slice(sums);
+    }
+}
+
+/// Sums of products over steps and rows: `out[k][j] = Σ_t Σ_r x[t][k][r] · d[t][j][r]`, the gradient of a weight.
+///
+/// Shapes: `x` `[steps, n_x, rows]`, `d` `[steps, n_d, rows]`, `out` `[n_x, n_d]`.
+#[inline(always)]
+pub(super) fn correlate<S: Simd>(
+    simd: S,
+    (x, n_x): (&[f32], usize),
+    (d, n_d): (&[f32], usize),
+    rows: usize,
+    out: &mut [f32],
+) {
+    for (j, width) in pieces(n_d, 3) {
+        for (k, height) in pieces(n_x, 4) {
+            let place = Place { k, j, n_x, n_d, rows };
+            match (height, width) {
+                (4, 3) => correlate_tile::<S, 4, 3>(simd, x, d, place, out),
+                (3, 3) => correlate_tile::<S, 3, 3>(simd, x, d, place, out),
+                (2, 3) => correlate_tile::<S, 2, 3>(simd, x, d, place, out),
+                (1, 3) => correlate_tile::<S, 1, 3>(simd, x, d, place, out),
+                (4, 2) => correlate_tile::<S, 4, 2>(simd, x, d, place, out),
+                (3, 2) => correlate_tile::<S, 3, 2>(simd, x, d, place, out),
+                (2, 2) => correlate_tile::<S, 2, 2>(simd, x, d, place, out),
+                (1, 2) => correlate_tile::<S, 1, 2>(simd, x, d, place, out),
+                (4, _) => correlate_tile::<S, 4, 1>(simd, x, d, place, out),
+                (3, _) => correlate_tile::<S, 3, 1>(simd, x, d, place, out),
+                (2, _) => correlate_tile::<S, 2, 1>(simd, x, d, place, out),
+                _ => correlate_tile::<S, 1, 1>(simd, x, d, place, out),
+            }
+        }
+    }
+}
+
+/// Where a tile of [`correlate`] stands.
+#[derive(Clone, Copy)]
+struct Place {
+    k: usize,
+    j: usize,
+    n_x: usize,
+    n_d: usize,
+    rows: usize,
+}
+
+#[inline(always)]
+fn correlate_tile<S: Simd, const K: usize, const J: usize>(
+    simd: S,
+    x: &[f32],
+    d: &[f32],
+    Place { k, j, n_x, n_d, rows }: Place,
+    out: &mut [f32],
+) {
+    let mut sums = [[simd.splat_f32s(0.0); J]; K];
+    let lanes = rows / S::F32_LANES;
+    for (x, d) in x.chunks_exact(n_x * rows).zip(d.chunks_exact(n_d * rows)) {
+        let (x, _) = S::as_simd_f32s(&x[k * rows..(k + K) * rows]);
+        let (d, _) = S::as_simd_f32s(&d[j * rows..(j + J) * rows]);
+        // said again so that the compiler leaves out the checks below
+        let (x, d) = (&x[..K * lanes], &d[..J * lanes]);
+        for lane in 0..lanes {
+            for (a, sums) in sums.iter_mut().enumerate() {
+                for (b, sum) in sums.iter_mut().enumerate() {
+                    *sum = simd.mul_add_e_f32s(x[a * lanes + lane], d[b * lanes + lane], *sum);
+                }
+            }
+        }
+    }
+    for (a, sums) in sums.iter().enumerate() {
+        let out = &mut out[(k + a) * n_d + j..][..J];
+        for (out, &sum) in out.iter_mut().zip(sums) {
+            *out = simd.reduce_sum_f32s(sum);
+        }
+    }
+}
+
+/// Sums over steps and rows: `out[j] = Σ_t Σ_r d[t][j][r]`, the gradient of a bias. Shapes as in [`correlate`].
+#[inline(always)]
+pub(super) fn total<S: Simd>(simd: S, d: &[f32], rows: usize, out: &mut [f32]) {
+    let n = out.len();
+    for (j, out) in out.iter_mut().enumerate() {
+        let mut sum = simd.splat_f32s(0.0);
+        for d in d.chunks_exact(n * rows) {
+            let (d, _) = S::as_simd_f32s(&d[j * rows..(j + 1) * rows]);
+            for &d in d {
+                sum = simd.add_f32s(sum, d);
+            }
+        }
+        *out = simd.reduce_sum_f32s(sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pulp::{Arch, WithSimd};
+
+    struct Apply<'a>(&'a Panels, [&'a [f32]; 2], usize, &'a mut [f32]);
+    impl WithSimd for Apply<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            self.0.apply(simd, self.1, self.2, self.3);
+        }
+    }
+
+    struct Correlate<'a>(&'a [f32], usize, &'a [f32], usize, usize, &'a mut [f32], &'a mut [f32]);
+    impl WithSimd for Correlate<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            correlate(simd, (self.0, self.1), (self.2, self.3), self.4, self.5);
+            total(simd, self.2, self.4, self.6);
+        }
+    }
+
+    /// Small whole numbers: every order of summing gives the same.
+    fn numbers(n: usize, seed: usize) -> Vec<f32> {
+        (0..n).map(|k| ((k * 7919 + seed * 104_729) % 17) as f32 - 8.0).collect()
+    }
+
+    #[test]
+    fn maps_of_all_sizes() {
+        for arch in [Arch::new(), Arch::Scalar] {
+            for (inputs, outputs, rows) in [(1, 1, 16), (3, 7, 16), (6, 200, 32), (50, 25, 48), (9, 13, 32)] {
+                let (w, bias) = (numbers(inputs * outputs, 1), numbers(outputs, 2));
+                let (x, d) = (numbers(inputs * rows, 3), numbers(outputs * rows, 4));
+                let mut map = Panels::new(inputs, outputs);
+                map.pack(Some(&bias), w.chunks(outputs));
+                let mut out = vec![f32::NAN; outputs * rows];
+                for cut in [0, inputs / 2, inputs] {
+                    let (a, b) = x.split_at(cut * rows);
+                    arch.dispatch(Apply(&map, [a, b], rows, &mut out));
+                    for (j, r) in (0..outputs).flat_map(|j| (0..rows).map(move |r| (j, r))) {
+                        let sum: f32 = (0..inputs).map(|k| w[k * outputs + j] * x[k * rows + r]).sum();
+                        assert_eq!(out[j * rows + r], bias[j] + sum, "{inputs} → {outputs}, {rows} rows");
+                    }
+                }
+                let mut back = Panels::new(outputs, inputs);
+                back.pack_transposed(0, w.chunks(outputs));
+                let mut out = vec![f32::NAN; inputs * rows];
+                arch.dispatch(Apply(&back, [&d, &[]], rows, &mut out));
+                for (k, r) in (0..inputs).flat_map(|k| (0..rows).map(move |r| (k, r))) {
+                    let sum: f32 = (0..outputs).map(|j| w[k * outputs + j] * d[j * rows + r]).sum();
+                    assert_eq!(out[k * rows + r], sum, "{outputs} → {inputs}, {rows} rows");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sums_of_products() {
+        for arch in [Arch::new(), Arch::Scalar] {
+            for (steps, n_x, n_d, rows) in [(1, 1, 1, 16), (2, 6, 13, 16), (3, 50, 8, 32), (0, 2, 2, 16)] {
+                let (x, d) = (numbers(steps * n_x * rows, 5), numbers(steps * n_d * rows, 6));
+                let (mut out, mut sum) = (vec![f32::NAN; n_x * n_d], vec![f32::NAN; n_d]);
+                arch.dispatch(Correlate(&x, n_x, &d, n_d, rows, &mut out, &mut sum));
+                let at = |values: &[f32], n: usize, unit: usize| -> Vec<f32> {
+                    (0..steps).flat_map(|t| values[(t * n + unit) * rows..][..rows].to_vec()).collect()
+                };
+                for (k, j) in (0..n_x).flat_map(|k| (0..n_d).map(move |j| (k, j))) {
+                    let expected: f32 = at(&x, n_x, k).iter().zip(at(&d, n_d, j)).map(|(x, d)| x * d).sum();
+                    assert_eq!(out[k * n_d + j], expected);
+                    assert_eq!(sum[j], at(&d, n_d, j).iter().sum::<f32>());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The arithmetic of a training on all its threads: batches to steps, windows to errors.
+//!
+//! A batch is cut into chunks by its size alone, and gradients are summed in the chunks' order: the number of threads
+//! changes no bit. Every buffer is made once.
+
+use super::crew::{self, Crew};
+use super::{Adam, Examples};
+use crate::model::{Chunk, Config, Dropout, Errors, Loss, Packed};
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+/// More chunks than this would not help any host this is made for.
+const MAX_CHUNKS: usize = 16;
+/// Fewer windows than this leave part of a processor's registers empty.
+const MIN_ROWS: usize = 16;
+/// Windows judged as one task, at least; more where there would be too many tasks.
+const BLOCK: usize = 256;
+const MAX_BLOCKS: usize = 4096;
+
+/// Threads that a training can make use of.
+pub(super) const MAX_THREADS: usize = MAX_CHUNKS;
+
+/// How a step turns out: what it needs besides the windows.
+#[derive(Clone, Copy)]
+pub(super) struct Step {
+    pub(super) learning_rate: f64,
+    /// Rate and seed; none without dropout.
+    pub(super) dropout: Option<(f32, u64)>,
+    /// Which step of the training it is: decides the masks.
+    pub(super) number: u64,
+}
+
+/// What all threads of a training see.
+pub(super) struct Fit<'a, E> {
+    train: &'a E,
+    validation: &'a E,
+    loss: &'a Loss,
+    packed: RwLock<Packed>,
+    desks: Vec<Mutex<Desk>>,
+    /// Errors of each block of windows judged.
+    blocks: Vec<Mutex<Errors>>,
+    order: RwLock<Vec<u32>>,
+    task: RwLock<Task>,
+    /// Windows of each chunk but a batch's last; from the batch size alone.
+    rows: usize,
+}
+
+/// What one task works with.
+struct Desk {
+    chunk: Chunk,
+    window: Vec<f32>,
+    truth: Vec<f32>,
+    errors: Errors,
+}
+
+#[derive(Clone)]
+enum Task {
+    /// Windows `order[range]`.
+    Step { range: Range<usize>, step: Step },
+    /// Every `stride`th window of one side, in blocks of `block`.
+    Judge { validation: bool, n: usize, stride: usize, block: usize },
+}
+
+impl<'a, E: Examples> Fit<'a, E> {
+    pub(super) fn new(
+        config: Config,
+        [train, validation]: [&'a E; 2],
+        loss: &'a Loss,
+        batch_size: usize,
+        threads: usize,
+        parameters: &[f32],
+    ) -> Self {
+        let batch = batch_size.min(train.len());
+        let rows = batch.div_ceil(MAX_CHUNKS).next_multiple_of(MIN_ROWS);
+        let desk = || Desk {
+            chunk: Chunk::new(config, train.steps(), train.truths(), rows),
+            window: Vec::with_capacity(train.steps() * train.width()),
+            truth: Vec::with_capacity(train.truths()),
+            errors: Errors::default(),
+        };
+        Self {
+            train,
+            validation,
+            loss,
+            packed: RwLock::new(Packed::new(config, parameters)),
+            desks: (0..batch.div_ceil(rows).max(threads)).map(|_| Mutex::new(desk())).collect(),
+            blocks: (0..MAX_BLOCKS.min(validation.len().max(train.len()).div_ceil(BLOCK)))
+                .map(|_| Mutex::default())
+                .collect(),
+            order: RwLock::new((0..train.len() as u32).collect()),
+            task: RwLock::new(Task::Judge { validation: true, n: 0, stride: 1, block: 1 }),
+            rows,
+        }
+    }
+
+    /// Calls `body` with everything it needs to step and to judge.
+    pub(super) fn with_crew<R>(&self, threads: usize, body: impl FnOnce(&mut Worker<'_, '_, 'a, E>) -> R) -> R {
+        let shared = crew::Shared::default();
+        crew::with(threads, &shared, &|number| self.work(number), |crew| body(&mut Worker { fit: self, crew }))
+    }
+
+    /// What the crew does with a number.
+    fn work(&self, number: usize) {
+        let task = read(&self.task);
+        match &*task {
+            Task::Step { range, step } => {
+                let begin = range.start + number * self.rows;
+                let part = begin..(begin + self.rows).min(range.end);
+                let mut desk = lock(&self.desks[number]);
+                let Desk { chunk, window, truth, errors } = &mut *desk;
+                chunk.begin(part.len());
+                let order = read(&self.order);
+                for (row, &index) in order[part].iter().enumerate() {
+                    fill(self.train, index as usize, window, truth);
+                    chunk.set(row, window, truth);
+                }
+                let stream = step.number * MAX_CHUNKS as u64 + number as u64;
+                let dropout = step.dropout.map(|(rate, seed)| Dropout { rate, seed, stream });
+                *errors = chunk.train(&read(&self.packed), self.loss, range.len(), dropout);
+            }
+            Task::Judge { validation, n, stride, block } => {
+                let windows = if *validation { self.validation } else { self.train };
+                let free = self.desks.iter().find_map(|desk| desk.try_lock().ok());
+                let mut desk = free.unwrap_or_else(|| lock(&self.desks[number % self.desks.len()]));
+                let Desk { chunk, window, truth, .. } = &mut *desk;
+                let packed = read(&self.packed);
+                let mut errors = Errors::default();
+                let end = ((number + 1) * block).min(*n);
+                for begin in (number * block..end).step_by(MIN_ROWS) {
+                    let part = begin..(begin + MIN_ROWS).min(end);
+                    chunk.begin(part.len());
+                    for (row, index) in part.enumerate() {
+                        fill(windows, index * stride, window, truth);
+                        chunk.set(row, window, truth);
+                    }
+                    errors.add(chunk.judge(&packed, self.loss));
+                }
+                *lock(&self.blocks[number]) = errors;
+            }
+        }
+    }
+}
+
+/// All numbers below `order.len()` in an order that depends on `random` alone.
+pub(super) fn shuffle(order: &mut [u32], random: &mut ChaCha8Rng) {
+    order.iter_mut().zip(0..).for_each(|(place, index)| *place = index);
+    order.shuffle(random);
+}
+
+fn fill<E: Examples>(windows: &E, index: usize, window: &mut Vec<f32>, truth: &mut Vec<f32>) {
+    window.clear();
+    truth.clear();
+    windows.window(index, window);
+    windows.truth(index, truth);
+}
+
+/// A crew at work on a training.
+pub(super) struct Worker<'w, 'crew, 'a, E> {
+    fit: &'w Fit<'a, E>,
+    crew: &'w mut Crew<'crew>,
+}
+
+impl<E: Examples> Worker<'_, '_, '_, E> {
+    pub(super) fn set_threads(&mut self, threads: usize) {
+        self.crew.set_threads(threads.min(MAX_THREADS));
+    }
+
+    /// Training windows there are.
+    pub(super) fn windows(&self) -> usize {
+        self.fit.train.len()
+    }
+
+    /// Puts the training windows in an order that depends on `random` alone.
+    pub(super) fn set_order(&mut self, random: &mut ChaCha8Rng) {
+        let mut order = self.fit.order.write().unwrap_or_else(PoisonError::into_inner);
+        shuffle(&mut order, random);
+    }
+
+    /// One step of the optimiser on windows `range` of the order. The parameters are moved only where the loss is finite.
+    pub(super) fn step(&mut self, range: Range<usize>, step: Step, parameters: &mut [f32], adam: &mut Adam) -> Errors {
+        let fit = self.fit;
+        let n = range.len().div_ceil(fit.rows);
+        self.set(Task::Step { range, step });
+        self.crew.run(n);
+        let desks: [Option<MutexGuard<'_, Desk>>; MAX_CHUNKS] =
+            std::array::from_fn(|k| (k < n).then(|| lock(&fit.desks[k])));
+        let mut errors = Errors::default();
+        let mut gradients: [&[f32]; MAX_CHUNKS] = [&[]; MAX_CHUNKS];
+        for (desk, gradient) in desks.iter().flatten().zip(&mut gradients) {
+            errors.add(desk.errors);
+            *gradient = desk.chunk.gradient();
+        }
+        if errors.loss.is_finite() {
+            adam.step(step.learning_rate, parameters, &gradients[..n]);
+            fit.packed.write().unwrap_or_else(PoisonError::into_inner).pack(parameters);
+        }
+        errors
+    }
+
+    /// Errors on the validation windows, dropout off.
+    pub(super) fn validate(&mut self) -> Errors {
+        self.judge(true, self.fit.validation.len(), 1)
+    }
+
+    /// Errors on `n` training windows, always the same, spread over all of them; dropout off.
+    pub(super) fn judge_training(&mut self, n: usize) -> Errors {
+        self.judge(false, n, self.fit.train.len() / n)
+    }
+
+    fn judge(&mut self, validation: bool, n: usize, stride: usize) -> Errors {
+        let block = BLOCK.max(n.div_ceil(MAX_BLOCKS));
+        self.set(Task::Judge { validation, n, stride, block });
+        let blocks = n.div_ceil(block);
+        self.crew.run(blocks);
+        self.fit.blocks[..blocks].iter().fold(Errors::default(), |mut sum, block| {
+            sum.add(*lock(block));
+            sum
+        })
+    }
+
+    fn set(&mut self, task: Task) {
+        *self.fit.task.write().unwrap_or_else(PoisonError::into_inner) = task;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
