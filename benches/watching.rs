@@ -18,7 +18,14 @@ async fn main() {
     settings.smtp.host = Some("localhost".to_owned());
     settings.smtp.to = vec!["ann@example.org".to_owned()];
     let store = Store::open(&settings.state.url).await.expect("opened");
-    let new = NewRun { run_key: "w/1", job: "weekly", kind: "retrain", cause: "bench", job_toml: "[retrain]\n" };
+    let new = NewRun {
+        run_key: "w/1",
+        job: "weekly",
+        kind: "retrain",
+        cause: "bench",
+        job_toml: "[retrain]\n",
+        scheduled_for: None,
+    };
     let run = store.begin_run(new, &Owner::this_process().expect("Linux")).await.expect("begun");
     let claim = Claim { run_id: run.id, attempt: run.attempt };
     for target in ["views", "likes", "comments"] {
@@ -43,7 +50,16 @@ async fn main() {
             epoch += 1;
             for target in ["views", "likes", "comments"] {
                 let loss = 1.0 / epoch as f64;
-                let row = Epoch { attempt: 1, epoch, loss, val_loss: loss, mae: loss, val_mae: loss, seconds: 1.0 };
+                let row = Epoch {
+                    attempt: 1,
+                    epoch,
+                    loss,
+                    val_loss: loss,
+                    mae: loss,
+                    val_mae: loss,
+                    fixed_loss: loss,
+                    seconds: 1.0,
+                };
                 store.record_epochs(claim, target, &[row]).await.expect("recorded");
             }
             tokio::time::sleep(Duration::from_secs(1)).await;

@@ -49,7 +49,14 @@ impl Place {
         let run = if let Some(run) = known {
             run
         } else {
-            let new = NewRun { run_key: "w/1", job: "weekly", kind: "retrain", cause: "test", job_toml: "[retrain]\n" };
+            let new = NewRun {
+                run_key: "w/1",
+                job: "weekly",
+                kind: "retrain",
+                cause: "test",
+                job_toml: "[retrain]\n",
+                scheduled_for: None,
+            };
             self.store.begin_run(new, &Owner::this_process().expect("Linux")).await.expect("begun")
         };
         let claim = Claim { run_id: run.id, attempt: run.attempt };
