@@ -202,6 +202,10 @@ impl Source {
                 table.without_schema()?;
                 (Backend::Sqlite(sqlite), url.to_owned())
             }
+            // the driver takes all after one slash for the database's name, a password in it included
+            Some(("postgres" | "postgresql", rest)) if !rest.starts_with("//") => {
+                return Err(bad("`//` is missing after `postgres:`".to_owned()));
+            }
             Some(("postgres" | "postgresql", _)) => {
                 (Backend::Postgres(Postgres::parse(url).map_err(bad)?), redacted(url))
             }
@@ -264,7 +268,10 @@ impl Place {
 
 /// The URL with `***` in place of its password, for messages and logs.
 pub fn redacted(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        // what has no such form cannot be told from a password
+        return if url.starts_with("sqlite:") { url.to_owned() } else { "***".to_owned() };
+    };
     // Up to the last @, because a password that should have been escaped may hold one.
     let (user, rest) = match rest.rsplit_once('@') {
         Some((user, rest)) => (Some(user), rest),
@@ -300,6 +307,8 @@ mod tests {
     fn passwords_are_not_shown() {
         let check = |url: &str, expected: &str| assert_eq!(redacted(url), expected);
         check("sqlite:data.db", "sqlite:data.db");
+        check("postgres:/u:secret@h/d", "***");
+        check("secret", "***");
         check("postgres://h/d", "postgres://h/d");
         check("postgres://u@h:5432/d", "postgres://u@h:5432/d");
         check("postgres://u:secret@h/d", "postgres://u:***@h/d");
@@ -318,6 +327,7 @@ mod tests {
         check("data.db", "t", "it names no kind of database; known forms: sqlite:FILE, postgres://");
         check("mysql://u:secret@h/d", "t", "`mysql://u:***@h/d` as the data's address: `mysql` is no kind");
         check("postgres://u:secret@h:port/d", "t", "`postgres://u:***@h:port/d`");
+        check("postgres:/u:secret@h/d", "t", "`//` is missing");
         check("sqlite::memory:", "t", "gone at once");
         check("sqlite:", "t", "it names no file");
         check("sqlite:a.db", "b; drop table x", "use `b; drop table x` as the data's table");
