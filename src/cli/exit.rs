@@ -195,7 +195,7 @@ fn data_code(error: &data::Error) -> u8 {
         data::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => NO_INPUT,
         other if other.is_transient() => TRY_AGAIN,
         other if other.is_refused() => CONFIG,
-        data::Error::Io { .. } | data::Error::Database { .. } => IO_ERROR,
+        data::Error::Io { .. } | data::Error::Database { .. } | data::Error::Embedded { .. } => IO_ERROR,
         _ => BAD_DATA,
     }
 }

@@ -146,8 +146,8 @@ fn secrets_kept_apart(figment: &Figment, written: &Figment, file: &Path) -> Resu
 }
 
 /// The variable of a setting: `state.url` → `RETRAIND_STATE__URL`.
-fn variable(key: &str) -> Option<String> {
-    key.contains('.').then(|| format!("{PREFIX}{}", key.replace('.', "__").to_uppercase()))
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
 }
 
 fn environment() -> Figment {
@@ -191,8 +191,7 @@ mod tests {
         for (key, _) in SECRETS {
             assert!(TEXTS.contains(&key) && TEXTS.contains(&format!("{key}_file").as_str()), "{key}");
         }
-        assert_eq!(variable("state.url_file").as_deref(), Some("RETRAIND_STATE__URL_FILE"));
-        assert_eq!(variable("alerting.webhook.url").as_deref(), Some("RETRAIND_ALERTING__WEBHOOK__URL"));
+        assert_eq!(variable("alerting.webhook.secret"), "RETRAIND_ALERTING__WEBHOOK__SECRET");
     }
 
     #[test]
