@@ -6,6 +6,8 @@
 pub mod document;
 /// `"5m"`, as people write durations.
 pub mod duration;
+/// `"2 GiB"`, as people write amounts of memory.
+pub mod bytes;
 /// The state database: runs, epochs, versions, promotions, forecasts.
 pub mod store;
 /// Memory and disks of this host.

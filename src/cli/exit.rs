@@ -104,6 +104,7 @@ fn run_code(error: &run::Error) -> u8 {
         run::Error::Runtime(_) | run::Error::Parity { .. } | run::Error::Panicked { .. } => RUN_FAILED,
         run::Error::Train { source: train::Error::NotFinite { .. }, .. } => RUN_FAILED,
         run::Error::Stopped { .. } | run::Error::Train { source: train::Error::Stopped { .. }, .. } => SIGINT,
+        run::Error::TooLarge { .. } => UNAVAILABLE,
         run::Error::Refused { .. } => GATE_REFUSED,
         run::Error::NoEarlierChampion { .. } | run::Error::NoChampion { .. } => NO_INPUT,
         run::Error::Unusable { .. } => BAD_DATA,

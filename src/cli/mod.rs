@@ -8,6 +8,7 @@ mod import;
 mod man;
 mod models;
 mod output;
+mod plan;
 mod predict;
 mod probe;
 mod progress;
@@ -110,7 +111,10 @@ pub fn main() -> ExitCode {
 async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
     let config = cli.config.as_deref();
     match cli.command {
-        Command::Check(args) => check::check(&args, config, output),
+        Command::Check(args) => match &args.plan {
+            Some(job) => plan::plan(job, &args, config, output).await,
+            None => check::check(&args, config, output),
+        },
         Command::Run(args) => run::run(&args, config, output).await,
         Command::Runs(args) => runs::list(&args, config, output).await,
         Command::Show(args) => runs::show(&args, config, output).await,

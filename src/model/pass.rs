@@ -157,6 +157,15 @@ impl Chunk {
         }
     }
 
+    /// What [`Self::new`] takes of the memory. Unit: bytes.
+    pub fn bytes(config: Config, steps: usize, truths: usize, rows: usize) -> u64 {
+        let Config { features, hidden, dense, outputs } = config;
+        let first = steps * 9 * hidden + 2 * hidden;
+        let second = steps * 7 * hidden + 5 * hidden;
+        let per_row = steps * features + truths + first + second + 2 * dense + 2 * outputs + hidden;
+        4 * (per_row * rows.next_multiple_of(LANES) + config.n_parameters()) as u64
+    }
+
     /// Makes place for `windows` windows, at most as many as it was made for; all of them must then be set.
     pub fn begin(&mut self, windows: usize) {
         let rows = windows.next_multiple_of(LANES);
@@ -479,6 +488,22 @@ mod tests {
             // ReLU and absolute values have corners that a step may pass
             prop_assert!((measured / length.powi(2) - 1.0).abs() < 0.05, "{} for {}", measured, length.powi(2));
         }
+    }
+
+    #[test]
+    fn memory_is_as_foretold() {
+        let config = config(6, 50, 25, 2);
+        let chunk = Chunk::new(config, 20, 1, 30);
+        let layers = chunk.layers.iter().map(|l| {
+            [&l.z, &l.cell, &l.tanh_cell, &l.output, &l.dropped, &l.mask, &l.d_inputs, &l.d_cell]
+                .map(Vec::len)
+                .iter()
+                .sum::<usize>()
+        });
+        let head =
+            [&chunk.head.hidden, &chunk.head.d_hidden, &chunk.head.output, &chunk.head.d_output, &chunk.head.d_inputs];
+        let rest = chunk.x.len() + chunk.truth.len() + chunk.gradient.len() + head.map(Vec::len).iter().sum::<usize>();
+        assert_eq!(Chunk::bytes(config, 20, 1, 30), 4 * (layers.sum::<usize>() + rest) as u64);
     }
 
     #[test]
