@@ -15,7 +15,7 @@ VENV_DATA := $(CARGO_TARGET_DIR)/venv-data
 REIMPORT := tests/reimport/Cargo.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help build onnxruntime demo test test-tools lint test-reimport bench bench-peers bench-speed bench-data install clean
+.PHONY: help build onnxruntime demo test test-tools lint test-reimport test-systemd bench bench-peers bench-speed bench-data install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,7 @@ lint: ## check formatting and lints
 
 test-tools: onnxruntime
 	@PYTHON=$(PYTHON) tests/prepare postgresql
+	@PYTHON=$(PYTHON) tests/prepare service
 	@PYTHON=$(PYTHON) tests/prepare venv $(VENV) tests/requirements.txt
 
 # The export test leaves the model that it exported, and what ONNX Runtime made of it, in $(CARGO_TARGET_DIR)/reimport.
@@ -65,8 +66,11 @@ bench-data: ## compare reading with psql, pandas, connectorx and polars (ARGS="-
 	cargo bench --locked --no-run --bench read
 	$(VENV_DATA)/bin/python benches/peers/reading --read "$$(ls -t $(CARGO_TARGET_DIR)/release/deps/read-*[0-9a-f] | head -1)" $(ARGS)
 
+test-systemd: build onnxruntime ## start the service in a Debian guest with a real systemd (as root; ACCEL=kvm where that works)
+	tests/systemd/run $(RETRAIND) $(ARGS)
+
 install: ## install what `make build` built (PREFIX=/usr/local, DESTDIR)
-	ops/install --prefix $(PREFIX)
+	ops/install.sh --prefix $(PREFIX)
 
 clean: ## remove everything built
 	cargo clean

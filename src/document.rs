@@ -26,6 +26,36 @@ pub struct Problem {
     pub help: Option<String>,
 }
 
+/// Something impossible about settings, told by those who know what they mean and not where they stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// Which setting: a dotted path from the table that the teller knows.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What would work.
+    pub help: Option<String>,
+}
+
+impl Flaw {
+    /// A flaw of the setting `key`.
+    pub fn at(key: &str, message: impl Into<String>) -> Self {
+        Self { key: key.to_owned(), message: message.into(), help: None }
+    }
+
+    /// Adds what would work.
+    #[must_use]
+    pub fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
+    /// The same, seen from the table above.
+    #[must_use]
+    pub fn within(self, table: &str) -> Self {
+        Self { key: format!("{table}.{}", self.key), ..self }
+    }
+}
+
 /// Where in a text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Place {

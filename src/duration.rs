@@ -17,14 +17,35 @@ pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S:
 
 /// Reads a duration above zero.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+/// A duration above zero, or what is wrong with the text.
+pub fn parse(text: &str) -> Result<Duration, String> {
     let mut units = text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty());
     let known = units.all(|unit| UNITS.contains(&unit) || unit == "day");
-    match humantime::parse_duration(&text) {
+    match humantime::parse_duration(text) {
         Ok(duration) if known && !duration.is_zero() => Ok(duration),
-        _ => Err(D::Error::custom(format!(
-            "must be a time above zero in s, m, h or d, such as \"5m\" or \"1h 30m\", not `{text}`"
-        ))),
+        _ => Err(format!("must be a time above zero in s, m, h or d, such as \"5m\" or \"1h 30m\", not `{text}`")),
+    }
+}
+
+/// The same for a setting that may be left out: `#[serde(default, with = "crate::duration::optional")]`.
+pub mod optional {
+    use serde::{Deserializer, Serializer};
+    use std::time::Duration;
+
+    /// Nothing, or as people write durations.
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => super::serialize(duration, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// Reads a duration above zero; left out, serde's default stands.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        super::deserialize(deserializer).map(Some)
     }
 }
 

@@ -8,6 +8,12 @@ pub mod document;
 pub mod duration;
 /// `"2 GiB"`, as people write amounts of memory.
 pub mod bytes;
+/// Errors as people read them.
+pub mod error;
+/// What the rooms say → the journal, lines, JSON.
+pub mod logging;
+/// Secrets kept apart from the settings.
+pub mod credential;
 /// The state database: runs, epochs, versions, promotions, forecasts.
 pub mod store;
 /// Memory and disks of this host.
@@ -40,7 +46,13 @@ pub mod event;
 pub mod watch;
 /// Defaults, file, environment → settings.
 pub mod settings;
+/// Conditions → alerts, messages, deliveries.
+pub mod alert;
 /// » A job's steps, from rows to a champion.
 pub mod run;
+/// » Where attempts of a run work: processes of this host.
+pub mod executor;
+/// » The one loop: what is due becomes runs, runs become workers.
+pub mod scheduler;
 /// » The command line.
 pub mod cli;

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use retraind::store::{
-    Claim, Epoch, Error, Metrics, NewPromotion, NewRun, Outcome, Owner, Prediction, PromotionKind, PromotionState, Run,
-    RunState, RunTarget, Settlement, Store, TargetState, Version,
+    Claim, Epoch, Error, Metrics, NewAlert, NewMessage, NewPromotion, NewRun, Notice, OutboxState, Outcome, Owner,
+    Prediction, PromotionKind, PromotionState, Run, RunState, RunTarget, Settlement, Store, TargetState, Telling, Told,
+    Version,
 };
 use sqlx::{ConnectOptions as _, Connection as _};
 use support::postgres::Cluster;
@@ -48,6 +49,10 @@ contracts! {
     metrics_need_their_version,
     a_promotion_is_pending_until_settled,
     predictions_are_saved_all_or_none,
+    an_alert_is_raised_once_an_onset,
+    messages_are_written_with_what_they_tell,
+    messages_keep_their_order_and_are_sent_by_one,
+    trainings_are_marked_for_those_who_watch,
     the_dead_are_reaped_and_the_living_left_alone,
     a_killed_writer_leaves_whole_batches_and_is_reaped,
     many_writers_at_once_get_through,
@@ -102,7 +107,7 @@ impl Database {
 }
 
 fn new_run(run_key: &str) -> NewRun<'_> {
-    NewRun { run_key, job: run_key, kind: "retrain", cause: "cron", job_toml: "[retrain]\n" }
+    NewRun { run_key, job: run_key, kind: "retrain", cause: "cron", job_toml: "[retrain]\n", scheduled_for: None }
 }
 
 fn some_owner() -> Owner {
@@ -721,6 +726,140 @@ async fn an_edited_migration_is_refused(database: &Database) {
 }
 
 /// What the comments tell people to type is typed here.
+fn new_alert(onset: &str) -> NewAlert<'_> {
+    NewAlert {
+        job: "weekly",
+        target: "views",
+        rule: "training_longer_than",
+        onset,
+        severity: "warning",
+        run_id: Some(1),
+        summary: "slow",
+        facts: "{}",
+        event: false,
+    }
+}
+
+async fn an_alert_is_raised_once_an_onset(database: &Database) {
+    let store = database.open().await;
+    let first = store.raise_alert(new_alert("a")).await.unwrap().expect("new");
+    assert_eq!(store.raise_alert(new_alert("a")).await.unwrap(), None, "it fires already");
+    assert_eq!(store.raise_alert(new_alert("b")).await.unwrap(), None, "of one fingerprint only one fires");
+    let other = store.raise_alert(NewAlert { target: "likes", ..new_alert("a") }).await.unwrap();
+    assert!(other.is_some_and(|other| other > first));
+    let resolve = |onset| store.resolve_alert("weekly", "views", "training_longer_than", onset, "over");
+    assert!(!resolve(Some("b")).await.unwrap(), "another occurrence");
+    assert!(resolve(Some("a")).await.unwrap() && !resolve(None).await.unwrap(), "once");
+    assert_eq!(store.raise_alert(new_alert("a")).await.unwrap(), None, "that one is over");
+    let again = store.raise_alert(new_alert("b")).await.unwrap().expect("a new occurrence");
+    let open: Vec<i64> = store.open_alerts().await.unwrap().iter().map(|alert| alert.id).collect();
+    assert_eq!(open, [first, other.unwrap(), again], "over, but nobody was told");
+    let event = NewAlert { rule: "promotion", event: true, ..new_alert("promotion 1") };
+    store.raise_alert(event.clone()).await.unwrap().expect("new");
+    assert_eq!(store.raise_alert(event).await.unwrap(), None);
+    let until = Utc::now() + Duration::from_mins(1);
+    store.silence("promotion", "", until).await.unwrap();
+    assert_eq!(store.silences(Utc::now()).await.unwrap().len(), 1);
+    assert_eq!(store.silences(until).await.unwrap().len(), 0);
+    assert_eq!(store.end_silence("promotion", "").await.unwrap(), 1);
+    assert_eq!(store.silences(Utc::now()).await.unwrap().len(), 0);
+}
+
+fn message(alert_id: i64, address: &str, notice: Notice) -> NewMessage {
+    NewMessage {
+        channel: "email".to_owned(),
+        address: address.to_owned(),
+        topic: "weekly".to_owned(),
+        message_id: format!("<{alert_id}.{notice}@trainer>"),
+        subject: "slow".to_owned(),
+        content: "{}".to_owned(),
+        alerts: vec![(alert_id, notice)],
+    }
+}
+
+async fn messages_are_written_with_what_they_tell(database: &Database) {
+    let store = database.open().await;
+    let alert_id = store.raise_alert(new_alert("a")).await.unwrap().unwrap();
+    let at = Utc::now();
+    let telling = Telling { alert_id, from: Told::Nothing, to: Told::Firing };
+    let twice = [message(alert_id, "ann", Notice::Firing), message(alert_id, "ann", Notice::Firing)];
+    assert!(store.tell(at, &[telling], &twice).await.is_err(), "one message to one address");
+    assert_eq!(store.open_alerts().await.unwrap()[0].told, Told::Nothing, "all or nothing");
+    assert!(store.tell(at, &[telling], &twice[..1]).await.unwrap());
+    assert!(!store.tell(at, &[telling], &[message(alert_id, "bob", Notice::Firing)]).await.unwrap(), "told already");
+    let reminder = Telling { from: Told::Firing, ..telling };
+    assert!(!store.tell(at, &[reminder], &[]).await.unwrap(), "two that remind at one time are one");
+    assert!(store.tell(at + Duration::from_secs(1), &[reminder], &[]).await.unwrap());
+    let alert = &store.open_alerts().await.unwrap()[0];
+    assert_eq!((alert.told, alert.n_notices), (Told::Firing, 2));
+    assert_eq!(store.messages().await.unwrap().len(), 1);
+    assert_eq!(store.first_notices(alert_id).await.unwrap()[0].address, "ann");
+}
+
+async fn messages_keep_their_order_and_are_sent_by_one(database: &Database) {
+    let store = database.open().await;
+    let alert_id = store.raise_alert(new_alert("a")).await.unwrap().unwrap();
+    let at = Utc::now();
+    let telling = Telling { alert_id, from: Told::Nothing, to: Told::Firing };
+    let firing = [message(alert_id, "ann", Notice::Firing), message(alert_id, "bob", Notice::Firing)];
+    assert!(store.tell(at, &[telling], &firing).await.unwrap());
+    let over = Telling { from: Told::Firing, to: Told::Resolved, ..telling };
+    let recovery = [message(alert_id, "ann", Notice::Recovery), message(alert_id, "bob", Notice::Recovery)];
+    assert!(store.tell(at + Duration::from_secs(1), &[over], &recovery).await.unwrap());
+    let at = at + Duration::from_secs(2);
+    let due = store.due_messages("email", at).await.unwrap();
+    let whom: Vec<&str> = due.iter().map(|row| row.address.as_str()).collect();
+    assert_eq!(whom, ["ann", "bob"], "the recoveries wait for what they follow");
+    assert!(store.due_messages("webhook", at).await.unwrap().is_empty());
+    let until = at + Duration::from_mins(1);
+    assert!(store.lease_message(due[0].id, at, until).await.unwrap());
+    assert!(!store.lease_message(due[0].id, at, until).await.unwrap(), "somebody has it");
+    assert_eq!(store.due_messages("email", at).await.unwrap().len(), 1);
+    assert!(store.lease_message(due[0].id, until, until + Duration::from_mins(1)).await.unwrap(), "he is gone");
+    store.settle_message(due[0].id, OutboxState::Sent, None).await.unwrap();
+    assert!(store.lease_message(due[1].id, at, until).await.unwrap());
+    store.settle_message(due[1].id, OutboxState::Dead, Some("550 no such user")).await.unwrap();
+    let rest = store.due_messages("email", at).await.unwrap();
+    let mut follows = Vec::new();
+    for row in &rest {
+        follows.push((row.address.as_str(), store.follows_a_delivered_one(row).await.unwrap()));
+    }
+    assert_eq!(follows, [("ann", true), ("bob", false)]);
+    let next = at + Duration::from_secs(30);
+    store.postpone_message(rest[0].id, next, "451 later").await.unwrap();
+    assert_eq!(store.due_messages("email", at).await.unwrap().len(), 1);
+    assert_eq!(store.due_messages("email", next).await.unwrap()[0].last_error.as_deref(), Some("451 later"));
+    let open: Vec<OutboxState> = store.undelivered_messages().await.unwrap().iter().map(|row| row.state).collect();
+    assert_eq!(open, [OutboxState::Dead, OutboxState::Pending, OutboxState::Pending]);
+}
+
+async fn trainings_are_marked_for_those_who_watch(database: &Database) {
+    let store = database.open().await;
+    let claim = started(&store, "weekly@1").await;
+    let row = target("views", TargetState::Running);
+    store.save_target(claim, &row).await.unwrap();
+    store.mark_training(claim, "views", false).await.unwrap();
+    store.save_target(claim, &row).await.unwrap();
+    let training = store.trainings(claim.run_id).await.unwrap().remove(0);
+    assert!(training.training_started_at.is_some() && training.training_ended_at.is_none());
+    store.mark_training(claim, "views", true).await.unwrap();
+    assert!(store.trainings(claim.run_id).await.unwrap()[0].training_ended_at.is_some());
+    // the clock of the next attempt begins anew
+    let next = store.next_attempt(claim, &some_owner()).await.unwrap();
+    assert!(store.mark_training(claim, "views", true).await.is_err(), "given up");
+    store.save_target(next, &row).await.unwrap();
+    assert_eq!(store.trainings(claim.run_id).await.unwrap()[0].training_started_at, None);
+    store.record_epochs(next, "views", &[epoch(2, 7), epoch(2, 8)]).await.unwrap();
+    let after: Vec<i64> =
+        store.epochs_after(claim.run_id, "views", 2, 7).await.unwrap().iter().map(|e| e.epoch).collect();
+    assert_eq!(after, [8]);
+    assert!(store.runs_without_alerts().await.unwrap().is_empty());
+    store.finish_run(next, &Outcome::Succeeded).await.unwrap();
+    assert_eq!(store.runs_without_alerts().await.unwrap().len(), 1);
+    store.mark_alerts_raised(claim.run_id).await.unwrap();
+    assert!(store.runs_without_alerts().await.unwrap().is_empty());
+}
+
 async fn the_examples_in_the_migrations_work(database: &Database) {
     database.open().await.close().await;
     let kind = if database.is_sqlite() { "sqlite" } else { "postgres" };

@@ -8,6 +8,7 @@ use crate::job::{self, Job};
 use crate::run::chain;
 use crate::settings::{self, Loaded, Settings};
 use crate::store::Store;
+use crate::trigger::Cron;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
@@ -42,9 +43,10 @@ struct Checked {
     job: String,
     file: PathBuf,
     kind: &'static str,
+    triggers: Vec<String>,
     schedule: Option<String>,
     timezone: Option<String>,
-    gate: String,
+    gate: Option<String>,
     next: Vec<DateTime<Tz>>,
 }
 
@@ -77,24 +79,32 @@ pub(super) fn check(args: &Args, config: Option<&Path>, output: Output) -> Resul
         Some(file) => vec![file],
         None => Vec::new(),
     };
+    let mut read = Vec::new();
     for file in files {
         match Job::read(&file, &[]) {
-            Ok(job) => jobs.push(checked(file, &job)),
+            Ok(job) => read.push((file, job)),
             Err(found) => problems.extend(found),
         }
     }
+    // one file alone may name a job that lies elsewhere
+    if args.path.as_ref().is_none_or(|path| path.is_dir()) {
+        problems.extend(job::check_together(&read));
+    }
+    jobs.extend(read.into_iter().map(|(file, job)| checked(file, &job)));
     let code = if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(CONFIG) };
     if args.json {
         output.json(&Report { jobs, problems })?;
         return Ok(code);
     }
     for job in &jobs {
-        let schedule = match (&job.schedule, &job.timezone) {
-            (Some(schedule), Some(zone)) => format!("{schedule} ({zone})"),
-            _ => "no trigger: runs by hand only".to_owned(),
+        let triggers = match job.triggers.as_slice() {
+            [] => "no trigger: runs by hand only".to_owned(),
+            triggers => triggers.join("; "),
         };
-        output.line(&format!("{}  {}  {schedule}", job.file.display(), job.kind))?;
-        output.line(&format!("    gate  {}", job.gate))?;
+        output.line(&format!("{}  {}  {triggers}", job.file.display(), job.kind))?;
+        if let Some(gate) = &job.gate {
+            output.line(&format!("    gate  {gate}"))?;
+        }
         for fire in &job.next {
             output.line(&format!("    next  {}", fire.format("%a %Y-%m-%d %H:%M:%S %z (%Z)")))?;
         }
@@ -117,21 +127,30 @@ fn addresses(loaded: &Loaded) -> Vec<Problem> {
 }
 
 fn checked(file: PathBuf, job: &Job) -> Checked {
-    let mut next = Vec::new();
-    if let Some(cron) = &job.cron {
-        let mut now: DateTime<Utc> = Utc::now();
-        while let Some(fire) = cron.next(now).filter(|_| next.len() < N_FIRES) {
-            next.push(fire);
-            now = fire.to_utc();
-        }
-    }
+    let cron = job.triggers.cron.as_ref();
+    let next = cron.map_or_else(Vec::new, |cron| next_fires(cron, &job.name, N_FIRES));
     Checked {
         job: job.name.clone(),
         file,
         kind: job.kind.name(),
-        schedule: job.cron.as_ref().map(|cron| cron.schedule().to_owned()),
-        timezone: job.cron.as_ref().map(|cron| cron.zone().to_string()),
-        gate: job.gate.to_string(),
+        triggers: job.triggers.sentences(),
+        schedule: cron.map(|cron| cron.schedule.clone()),
+        timezone: cron.map(|cron| cron.timezone.clone()),
+        gate: job.kind.makes_versions().then(|| job.gate.to_string()),
         next,
     }
+}
+
+/// The next `n` times that the clock starts the job, its jitter included.
+pub(super) fn next_fires(cron: &Cron, job: &str, n: usize) -> Vec<DateTime<Tz>> {
+    let Ok(schedule) = cron.read() else { return Vec::new() };
+    let delay = cron.delay(job);
+    let mut at: DateTime<Utc> = Utc::now() - delay;
+    std::iter::from_fn(|| {
+        let next = schedule.next(at)?;
+        at = next.to_utc();
+        Some(next + delay)
+    })
+    .take(n)
+    .collect()
 }

@@ -4,10 +4,31 @@
 use super::output::Output;
 use crate::document::Problem;
 use crate::run::chain;
-use crate::{data, recipe, registry, run, runtime, store, train};
+use crate::{data, recipe, registry, run, runtime, scheduler, store, train};
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// What the manual and `--help` say of exit codes.
+pub(super) const CODES: [(&str, &str); 12] = [
+    ("0", "done"),
+    ("1", "a run failed"),
+    ("2", "wrong usage"),
+    ("3", "the gate refused a version"),
+    ("65", "bad data"),
+    ("66", "no such input"),
+    ("69", "a service is down: database, ONNX Runtime, mail server"),
+    ("73", "a file or directory cannot be created"),
+    ("74", "reading or writing failed, for example on a full disk"),
+    ("75", "try again later: another process is at it"),
+    ("78", "settings or job files have problems"),
+    ("130, 143", "stopped by SIGINT, SIGTERM"),
+];
+
+/// [`CODES`], for the end of `--help`.
+pub(super) fn codes_text() -> String {
+    CODES.iter().fold("Exit codes:".to_owned(), |text, (code, meaning)| format!("{text}\n  {code:8}  {meaning}"))
+}
 
 /// Exit codes with a meaning of their own; the others are those of sysexits.h.
 pub(super) const RUN_FAILED: u8 = 1;
@@ -17,7 +38,7 @@ pub(super) const NO_INPUT: u8 = 66;
 pub(super) const UNAVAILABLE: u8 = 69;
 const CANNOT_CREATE: u8 = 73;
 const IO_ERROR: u8 = 74;
-const TRY_AGAIN: u8 = 75;
+pub(super) const TRY_AGAIN: u8 = 75;
 pub(super) const CONFIG: u8 = 78;
 const SIGINT: u8 = 128 + 2;
 
@@ -30,6 +51,15 @@ pub(super) enum Failure {
     /// Whatever a run or the registry met.
     #[error(transparent)]
     Run(#[from] run::Error),
+    /// The daemon.
+    #[error(transparent)]
+    Scheduler(#[from] scheduler::Error),
+    /// A daemon is needed and none is there.
+    #[error(
+        "reach a daemon: none schedules on {location}; start one with `retraind daemon`, or run the job here with \
+         `retraind run {job}`"
+    )]
+    NoDaemon { location: String, job: String },
     /// The machine under us.
     #[error("{doing}: {source}")]
     Os { doing: &'static str, source: io::Error },
@@ -85,7 +115,12 @@ pub(super) fn report(output: Output, failure: &Failure) -> ExitCode {
 fn code(failure: &Failure) -> u8 {
     match failure {
         Failure::Problems(_) => CONFIG,
-        Failure::Run(error) => run_code(error),
+        Failure::Run(error) | Failure::Scheduler(scheduler::Error::Run(error)) => run_code(error),
+        Failure::Scheduler(scheduler::Error::Store(error)) => store_code(error),
+        Failure::Scheduler(scheduler::Error::Locked { .. }) => TRY_AGAIN,
+        Failure::Scheduler(scheduler::Error::Lock { source, .. }) => write_code(source),
+        Failure::Scheduler(_) => IO_ERROR,
+        Failure::NoDaemon { .. } => UNAVAILABLE,
         Failure::Write { source, .. } => write_code(source),
         Failure::NotOurs { .. } => CANNOT_CREATE,
         Failure::Os { .. } | Failure::Output(_) => IO_ERROR,
@@ -105,6 +140,9 @@ fn run_code(error: &run::Error) -> u8 {
         run::Error::Train { source: train::Error::NotFinite { .. }, .. } => RUN_FAILED,
         run::Error::Stopped { .. } | run::Error::Train { source: train::Error::Stopped { .. }, .. } => SIGINT,
         run::Error::TooLarge { .. } => UNAVAILABLE,
+        run::Error::Exec { ended: run::ExecEnd::Transient, .. } => TRY_AGAIN,
+        run::Error::Exec { ended: run::ExecEnd::Stopped, .. } => SIGINT,
+        run::Error::Exec { .. } => RUN_FAILED,
         run::Error::Refused { .. } => GATE_REFUSED,
         run::Error::NoEarlierChampion { .. } | run::Error::NoChampion { .. } => NO_INPUT,
         run::Error::Unusable { .. } => BAD_DATA,
@@ -137,6 +175,8 @@ fn store_code(error: &store::Error) -> u8 {
         store::Error::Unwritable { .. } => CANNOT_CREATE,
         store::Error::Unreachable { .. } => UNAVAILABLE,
         store::Error::NoSuchRun(_) | store::Error::NoSuchVersion { .. } | store::Error::NoSuchPromotion(_) => NO_INPUT,
+        store::Error::NoSuchJob(_) => NO_INPUT,
+        store::Error::Led { .. } | store::Error::NotLeading { .. } => TRY_AGAIN,
         store::Error::RunKeyTaken { .. } | store::Error::JobRunning { .. } | store::Error::PromotionPending { .. } => {
             TRY_AGAIN
         }

@@ -6,7 +6,6 @@ use crate::data::{CsvReport, Imported, Source, read_csv};
 use crate::settings::{self, Settings};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -94,7 +93,7 @@ async fn files(
 }
 
 fn bar(output: Output, template: &str) -> ProgressBar {
-    if output.quiet() || !std::io::stderr().is_terminal() {
+    if !output.draws() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));

@@ -1,10 +1,13 @@
 //! The command line: argv goes in; a report on stdout, talk on stderr and an exit code come out.
 
+mod alerts;
 mod check;
+mod daemon;
 mod demo;
 mod doctor;
 mod exit;
 mod import;
+mod jobs;
 mod man;
 mod models;
 mod output;
@@ -14,26 +17,20 @@ mod probe;
 mod progress;
 mod run;
 mod runs;
+mod trigger;
+mod worker;
 
+use crate::logging::{self, Format};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Parser, Subcommand};
 use exit::Failure;
 use output::Output;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0   done                              69  a service is down: database, ONNX Runtime, mail server
-  1   a run failed                      73  a file or directory cannot be created
-  2   wrong usage                       74  reading or writing failed, for example on a full disk
-  3   the gate refused a version        75  try again later: another process is at it
-  65  bad data                          78  settings or job files have problems
-  66  no such input                     130, 143  stopped by SIGINT, SIGTERM";
 
 /// Keeps forecasting models fresh: trains, judges, promotes and serves them on a training host.
 #[derive(Debug, Parser)]
-#[command(name = "retraind", version, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(name = "retraind", version, after_help = exit::codes_text(), max_term_width = 110)]
 pub(crate) struct Cli {
     /// Settings; else `$RETRAIND_CONFIG`, /etc/retraind/retraind.toml, ./retraind.toml, or the defaults
     #[arg(long, global = true, value_name = "FILE")]
@@ -47,6 +44,10 @@ pub(crate) struct Cli {
     /// Never use colours (as does the environment variable `NO_COLOR`)
     #[arg(long, global = true)]
     no_color: bool,
+    /// How to write the log; else `$RETRAIND_LOG_FORMAT`, else journal under systemd and text elsewhere
+    #[arg(long, global = true, value_name = "FORM",
+        value_parser = PossibleValuesParser::new(Format::WORDS).try_map(|word| word.parse::<Format>()))]
+    log_format: Option<Format>,
     #[command(subcommand)]
     command: Command,
 }
@@ -55,6 +56,17 @@ pub(crate) struct Cli {
 enum Command {
     /// Find every problem in the settings and job files, and show the next fire times
     Check(check::Args),
+    /// Schedule the jobs until a signal says stop: what the systemd unit starts
+    Daemon(daemon::Args),
+    /// List the jobs: triggers, next start, last run
+    #[command(visible_alias = "status")]
+    Jobs(jobs::ListArgs),
+    /// Ask the daemon to run a job now
+    Trigger(trigger::Args),
+    /// Let a job's triggers start nothing until it is resumed
+    Pause(jobs::PauseArgs),
+    /// Let a paused job's triggers start runs again
+    Resume(jobs::ResumeArgs),
     /// Run a job now, in the foreground
     Run(run::Args),
     /// List the runs, newest first
@@ -69,6 +81,8 @@ enum Command {
     Promote(models::PromoteArgs),
     /// Bring the version before the present one back into service
     Rollback(models::RollbackArgs),
+    /// List alerts and messages not delivered yet; silence a rule; test whether alerts arrive
+    Alerts(alerts::Args),
     /// Forecast the next counts with the versions in service
     Predict(predict::Args),
     /// Import recorded counts from CSV files
@@ -81,6 +95,9 @@ enum Command {
     Man(man::ManArgs),
     /// Print completions for a shell
     Completions(man::CompletionsArgs),
+    /// Work on one attempt of a run; the daemon starts it
+    #[command(hide = true)]
+    Worker(worker::Args),
     /// Load the ONNX Runtime library of that path and print its version
     #[command(hide = true)]
     ProbeOnnxruntime(probe::Args),
@@ -89,8 +106,10 @@ enum Command {
 /// Everything from argv to the exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let output = Output::new(cli.no_color, cli.quiet);
-    log_to_stderr(&cli, output);
+    let output = match start_log(&cli, Output::new(cli.no_color, cli.quiet)) {
+        Ok(output) => output,
+        Err(code) => return code,
+    };
     // the probe must not start threads before it loads a library that may be broken
     if let Command::ProbeOnnxruntime(args) = &cli.command {
         return probe::probe(args);
@@ -115,6 +134,12 @@ async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
             Some(job) => plan::plan(job, &args, config, output).await,
             None => check::check(&args, config, output),
         },
+        Command::Daemon(_) => daemon::daemon(config).await,
+        Command::Jobs(args) => jobs::list(&args, config, output).await,
+        Command::Trigger(args) => trigger::trigger(&args, config, output).await,
+        Command::Pause(args) => jobs::pause(&args, config, output).await,
+        Command::Resume(args) => jobs::resume(&args, config, output).await,
+        Command::Worker(args) => worker::worker(&args).await,
         Command::Run(args) => run::run(&args, config, output).await,
         Command::Runs(args) => runs::list(&args, config, output).await,
         Command::Show(args) => runs::show(&args, config, output).await,
@@ -122,6 +147,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Models(args) => models::list(&args, config, output),
         Command::Promote(args) => models::promote(&args, config, output).await,
         Command::Rollback(args) => models::rollback(&args, config, output).await,
+        Command::Alerts(args) => alerts::alerts(&args, config, output).await,
         Command::Predict(args) => predict::predict(&args, config, output).await,
         Command::Import(args) => import::import(&args, config, output).await,
         Command::Doctor(args) => doctor::doctor(&args, config, output).await,
@@ -132,21 +158,24 @@ async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
     }
 }
 
-fn log_to_stderr(cli: &Cli, output: Output) {
-    let level = match (cli.quiet, cli.verbose) {
+/// Starts logging. What a command says goes the same way where the log is more than lines for people.
+fn start_log(cli: &Cli, output: Output) -> Result<Output, ExitCode> {
+    // what runs for years, and what leaves a log, says what it finishes
+    let service = matches!(cli.command, Command::Daemon(_) | Command::Worker(_));
+    let filter = match (cli.quiet, cli.verbose.max(u8::from(service))) {
         (true, _) => "error",
-        (false, 0) => "warn",
+        (false, 0) => "warn,retraind::cli=info",
         (false, 1) => "warn,retraind=info",
         (false, _) => "info,retraind=debug",
     };
-    let filter = EnvFilter::try_from_env("RETRAIND_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(output.colours_on_stderr())
-        .without_time()
-        .with_target(false)
-        .init();
+    let colours = output.colours_on_stderr();
+    match logging::start(logging::Settings { format: cli.log_format, filter, colours }) {
+        Ok(format) => Ok(output.saying_it_by(format)),
+        Err(error) => {
+            output.error(&format!("failed to read {}: {error}", logging::FORMAT_VARIABLE));
+            Err(ExitCode::from(exit::CONFIG))
+        }
+    }
 }
 
 #[cfg(test)]

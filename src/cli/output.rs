@@ -1,5 +1,6 @@
 //! The only printer: reports on stdout as text or JSON, talk on stderr.
 
+use crate::logging::Format;
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
@@ -9,6 +10,8 @@ use std::io::{self, IsTerminal, Write};
 pub(super) struct Output {
     colours: bool,
     quiet: bool,
+    /// Whether talk goes into the log, where that is the journal or JSON.
+    logged: bool,
 }
 
 impl Output {
@@ -16,11 +19,17 @@ impl Output {
         let wanted = !no_color
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        Self { colours: wanted, quiet }
+        Self { colours: wanted, quiet, logged: false }
     }
 
-    pub(super) fn quiet(self) -> bool {
-        self.quiet
+    /// The same for a log of that form: one stream does not mix lines for people with JSON.
+    pub(super) fn saying_it_by(self, format: Format) -> Self {
+        Self { logged: format != Format::Text, ..self }
+    }
+
+    /// Whether a terminal shows what is said, so that bars may be drawn there.
+    pub(super) fn draws(self) -> bool {
+        !self.quiet && !self.logged && io::stderr().is_terminal()
     }
 
     pub(super) fn colours_on_stderr(self) -> bool {
@@ -31,6 +40,13 @@ impl Output {
     #[expect(clippy::unused_self, reason = "whoever prints has an output: commands are not to print by themselves")]
     pub(super) fn line(self, text: &str) -> io::Result<()> {
         unless_closed(writeln!(io::stdout().lock(), "{}", visible(text)))
+    }
+
+    /// Text as it was written, its lines included.
+    #[expect(clippy::unused_self, reason = "as for `line`")]
+    pub(super) fn raw(self, text: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        unless_closed(write!(stdout, "{}", visible(text)).and_then(|()| stdout.flush()))
     }
 
     /// One JSON document.
@@ -65,20 +81,27 @@ impl Output {
 
     /// Something said on the way.
     pub(super) fn say(self, text: &str) {
-        if !self.quiet {
-            to_stderr(&visible(text));
+        match (self.quiet, self.logged) {
+            (true, _) => {}
+            (false, true) => tracing::info!("{text}"),
+            (false, false) => to_stderr(&visible(text)),
         }
     }
 
     /// Something that deserves attention.
     pub(super) fn warn(self, text: &str) {
-        if !self.quiet {
-            to_stderr(&format!("{} {}", self.paint("warning:", "33"), visible(text)));
+        match (self.quiet, self.logged) {
+            (true, _) => {}
+            (false, true) => tracing::warn!("{text}"),
+            (false, false) => to_stderr(&format!("{} {}", self.paint("warning:", "33"), visible(text))),
         }
     }
 
     /// Why it did not work.
     pub(super) fn error(self, text: &str) {
+        if self.logged {
+            return tracing::error!("{text}");
+        }
         to_stderr(&format!("{} {}", self.paint("error:", "31"), visible(text)));
     }
 

@@ -13,7 +13,10 @@ use std::process::ExitCode;
 pub(super) async fn plan(name: &str, args: &Args, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let settings = settings::load(config)?.settings;
     let job = job::find(&settings.jobs.dir, name, &[])?;
-    let Kind::Retrain(retrain) = &job.kind;
+    let Kind::Retrain(retrain) = &job.kind else {
+        output.line(&format!("{name} is a job of kind {}: only a retrain has windows to plan for", job.kind.name()))?;
+        return Ok(ExitCode::SUCCESS);
+    };
     let plan = run::plan(&Context::open(settings).await?, &job.name, retrain).await?;
     if args.json {
         output.json(&plan)?;

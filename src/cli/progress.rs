@@ -6,7 +6,6 @@ use crate::event::{Event, Listener};
 use crate::train::Epoch;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -63,8 +62,7 @@ const TRAINING: &str = "{prefix:9} {wide_bar} {msg}  {eta} left";
 
 impl Progress {
     pub(super) fn new(output: Output) -> Arc<Self> {
-        let terminal = std::io::stderr().is_terminal() && !output.quiet();
-        let bars = terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
+        let bars = output.draws().then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
         Arc::new(Self { output, bars, state: Mutex::default() })
     }
 

@@ -3,6 +3,7 @@
 use super::exit::{Failure, GATE_REFUSED};
 use super::output::{Column, Output, measure, number, skill, text};
 use super::progress::Progress;
+use crate::alert;
 use crate::evaluate::{Naive, Scores};
 use crate::job::{self, Job};
 use crate::run::{self, Context, RunReport};
@@ -11,6 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, clap::Args)]
@@ -29,6 +31,9 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// How long a run that is over waits for its alerts to be taken by a mail server.
+const LAST_CHANCE: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let settings = settings::load(config)?.settings;
@@ -59,9 +64,20 @@ pub(super) async fn to_the_end(
     let signalled = Arc::new(AtomicU8::new(0));
     let listener = Progress::new(output).listener();
     let watcher = tokio::spawn(stop_on_signal(Arc::clone(&stop), Arc::clone(&signalled), output));
-    let ended = run::run(context, job, "person", stop, listener).await;
+    let (store, settings) = (&context.store, &context.settings);
+    let (ending, over) = tokio::sync::oneshot::channel::<()>();
+    let over = async { over.await.unwrap_or_default() };
+    let alerts = tokio::spawn(alert::serve(store.clone(), settings.clone(), Arc::clone(&listener), over));
+    let ended = run::run(context, job, "person", stop, Arc::clone(&listener)).await;
     watcher.abort();
+    drop(ending);
+    if let Err(panic) = alerts.await {
+        output.warn(&format!("the alerts of this run may be incomplete: {panic}"));
+    }
     let ended = ended?;
+    if let Err(error) = alert::finish(store, settings, listener, LAST_CHANCE).await {
+        output.warn(&format!("alerts could not be written down: failed to {}", run::chain(&error)));
+    }
     let failure = match ended.result {
         Ok(_) => None,
         Err(error) if error.is_cancelled() => {

@@ -3,9 +3,11 @@
 use super::exit::Failure;
 use super::output::{Output, number, text, time};
 use super::run::summary;
+use crate::executor::local;
 use crate::run::{self, Context};
 use crate::settings;
-use crate::store::{self, Outcome, Owner, Run};
+use crate::store::{self, Outcome, Output as Made, Owner, Run, RunState};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -25,6 +27,12 @@ pub(super) struct ListArgs {
 pub(super) struct ShowArgs {
     /// Number of the run
     run: i64,
+    /// Print what its worker has written instead
+    #[arg(long, conflicts_with = "json")]
+    log: bool,
+    /// With --log: go on printing until the run has ended
+    #[arg(short, long, requires = "log")]
+    follow: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -82,6 +90,9 @@ pub(super) async fn show(args: &ShowArgs, config: Option<&Path>, output: Output)
         return Err(store::Error::NoSuchRun(args.run).into());
     };
     context.store.reap(Owner::is_alive).await?;
+    if args.log {
+        return log(&context, args, output).await;
+    }
     let report = run::report(&context, args.run).await?;
     if args.json {
         output.json(&report)?;
@@ -100,11 +111,61 @@ pub(super) async fn show(args: &ShowArgs, config: Option<&Path>, output: Output)
     if let Some(error) = &run.error {
         output.line(&format!("  error    {error}"))?;
     }
+    if let Some(until) = run.not_before.filter(|_| run.state == RunState::Queued) {
+        output.line(&format!("  waits    until {}", time(until)))?;
+    }
+    for attempt in &report.attempts {
+        let error = attempt.error.as_deref().unwrap_or_default();
+        output.line(&format!("  attempt  {}: {}: {error}", attempt.attempt, attempt.ending))?;
+    }
+    for made in &report.outputs {
+        match made {
+            Made::Metric { name, value } => output.line(&format!("  metric   {name}: {value}"))?,
+            Made::Artifact { name, path } => output.line(&format!("  file     {name}: {path}"))?,
+        }
+    }
     if !report.targets.is_empty() {
         output.line("")?;
         summary(&report, output)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a run's log; with --follow until the run has ended and all is printed.
+async fn log(context: &Context, args: &ShowArgs, output: Output) -> Result<ExitCode, Failure> {
+    let path = local::log_file(&context.settings, args.run);
+    let mut at = 0;
+    loop {
+        // looked at before the log is read: what is written until then is printed
+        let run = context.store.run(args.run).await?;
+        let over = run.state.is_final() || !args.follow;
+        match std::fs::File::open(&path) {
+            Ok(mut file) => {
+                let read = file.seek(SeekFrom::Start(at)).and_then(|_| {
+                    let mut bytes = Vec::new();
+                    file.read_to_end(&mut bytes).map(|_| bytes)
+                });
+                let bytes = read.map_err(|source| Failure::Os { doing: "read the run's log", source })?;
+                at += bytes.len() as u64;
+                output.raw(&String::from_utf8_lossy(&bytes))?;
+            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Failure::Os { doing: "read the run's log", source: error });
+            }
+            Err(_) if over && at == 0 => {
+                output.say(&format!(
+                    "run {} has no log: only runs that a daemon started have one ({})",
+                    args.run,
+                    path.display()
+                ));
+            }
+            Err(_) => {}
+        }
+        if over {
+            return Ok(ExitCode::SUCCESS);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+    }
 }
 
 /// Ends a run by hand. Its process is refused at its next write, which it makes after every epoch.

@@ -1,23 +1,40 @@
 //! Jobs: files that people edit. Text goes in, checked [`Job`]s or every problem come out.
 
 mod alerts;
+mod evaluate;
+mod exec;
+mod kind;
+mod policy;
+mod predict;
 mod retrain;
 mod spec;
+mod together;
 
 pub use alerts::Alerts;
+pub(crate) use alerts::addresses;
+pub use evaluate::Evaluate;
+pub use exec::Exec;
+pub use kind::Kind;
+pub use policy::{Executor, Overlap, Policy};
+pub use predict::Predict;
 pub use retrain::Retrain;
+pub use together::check_together;
 
 use crate::document::Problem;
 use crate::gate::Rules;
-use crate::trigger::cron::Cron;
+use crate::trigger::Triggers;
+use kind::Spec;
 use serde::Serialize;
-use spec::Spec;
+use serde::ser::{SerializeMap, Serializer};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The job that is shipped, `retraind demo` runs and messages name as an example.
 pub const WEEKLY_RETRAIN: (&str, &str) =
     ("weekly-retrain", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/weekly-retrain.toml")));
+
+/// Every job that is shipped, by name and text: what stands in `jobs/`.
+pub const SHIPPED: &[(&str, &str)] = &[WEEKLY_RETRAIN];
 
 /// A job file is a page of text.
 const MAX_BYTES: u64 = 1 << 20;
@@ -32,27 +49,13 @@ pub struct Job {
     /// What it does.
     pub kind: Kind,
     /// When it starts by itself.
-    pub cron: Option<Cron>,
+    pub triggers: Triggers,
+    /// How its runs are run.
+    pub policy: Policy,
     /// What a version must reach.
     pub gate: Rules,
     /// When to warn.
     pub alerts: Alerts,
-}
-
-/// What a job does.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
-    /// Train, judge, register, promote.
-    Retrain(Retrain),
-}
-
-impl Kind {
-    /// The name of its table in the job file.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Retrain(_) => "retrain",
-        }
-    }
 }
 
 impl Job {
@@ -92,34 +95,25 @@ impl Job {
 
     /// The job as TOML with defaults filled in; reading it gives the same job.
     pub fn to_toml(&self) -> String {
-        #[derive(Serialize)]
-        struct Full<'a> {
-            description: &'a str,
-            retrain: &'a Retrain,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            trigger: Option<Triggers<'a>>,
-            gate: &'a Rules,
-            alerts: &'a Alerts,
+        toml_edit::ser::to_string_pretty(self).expect("tables of plain values are TOML")
+    }
+}
+
+impl Serialize for Job {
+    /// As in a job file, defaults filled in.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut file = serializer.serialize_map(None)?;
+        file.serialize_entry("description", &self.description)?;
+        self.kind.serialize_into(&mut file)?;
+        if self.triggers != Triggers::default() {
+            file.serialize_entry("trigger", &self.triggers)?;
         }
-        #[derive(Serialize)]
-        struct Triggers<'a> {
-            cron: CronTable<'a>,
+        file.serialize_entry("run", &self.policy)?;
+        if self.kind.makes_versions() {
+            file.serialize_entry("gate", &self.gate)?;
         }
-        #[derive(Serialize)]
-        struct CronTable<'a> {
-            schedule: &'a str,
-            timezone: &'a str,
-        }
-        let Kind::Retrain(retrain) = &self.kind;
-        let cron = self.cron.as_ref().map(|c| CronTable { schedule: c.schedule(), timezone: c.zone().name() });
-        let full = Full {
-            description: &self.description,
-            retrain,
-            trigger: cron.map(|cron| Triggers { cron }),
-            gate: &self.gate,
-            alerts: &self.alerts,
-        };
-        toml_edit::ser::to_string_pretty(&full).expect("tables of plain values are TOML")
+        file.serialize_entry("alerts", &self.alerts)?;
+        file.end()
     }
 }
 
@@ -191,7 +185,8 @@ mod tests {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs");
         let files = files(&dir).expect("a directory");
         assert!(!files.is_empty());
-        for file in files {
+        let examples = super::files(&dir.join("examples")).expect("a directory");
+        for file in files.into_iter().chain(examples) {
             let job = Job::read(&file, &[]).unwrap_or_else(|p| panic!("{}", p[0]));
             assert!(!job.description.is_empty());
             let again = Job::parse(&file, &job.to_toml(), &[]).expect("what we write we read");
@@ -202,7 +197,7 @@ mod tests {
     #[test]
     fn defaults_are_the_references() {
         let job = parse("[retrain]\n").expect("a job");
-        let Kind::Retrain(retrain) = &job.kind;
+        let Kind::Retrain(retrain) = &job.kind else { panic!("a retrain") };
         assert_eq!(retrain.targets, Target::ALL);
         let training = retrain.training();
         assert_eq!((training.epochs, training.batch_size, training.patience), (50, 32, 10));
@@ -215,6 +210,12 @@ mod tests {
     #[test]
     fn every_mistake_is_pointed_at() {
         check("", &["has no kind"]);
+        check("[retrain]\n[predict]\n", &["w.toml:2:1: is a second kind beside `retrain`"]);
+        check("[predict]\n[gate]\nmae_max = 1\n", &["w.toml:2:1: a job of kind `predict` makes no versions"]);
+        check("[exec]\ncommand = []\n", &["w.toml:2:11: names no program"]);
+        check("[retrain]\n[run]\nattempts = 0\n", &["w.toml:3:12: must be a whole number from 1"]);
+        check("[retrain]\n[trigger.degradation]\nmae_ratio = 1\n", &["w.toml:3:13: must be a number above 1"]);
+        check("[retrain]\n[trigger.after]\njob = \"w\"\n", &["w.toml:3:7: is this job itself"]);
         check("[retrian]\n", &["w.toml:1:2: unknown field `retrian`"]);
         check("[retrain]\nepoch = 3\n", &["w.toml:2:1: unknown field `epoch`"]);
         check("[retrain]\nepochs = -5\n", &["w.toml:2:10: must be a whole number from 1 to 100000, not -5"]);
@@ -253,7 +254,7 @@ mod tests {
             Job::parse(Path::new("w.toml"), "[retrain]\nepochs = 5\n", &overrides)
         };
         let job = set(&["retrain.epochs=10", "retrain.targets=[\"likes\"]", "gate.skill_min=0.5"]).expect("a job");
-        let Kind::Retrain(retrain) = &job.kind;
+        let Kind::Retrain(retrain) = &job.kind else { panic!("a retrain") };
         assert_eq!((retrain.training().epochs, retrain.targets.as_slice()), (10, &[Target::Likes][..]));
         assert_eq!(job.gate.skill_min, Some(0.5));
         for (wrong, says) in [
@@ -268,6 +269,20 @@ mod tests {
         }
         // a bare word is taken as text
         assert!(set(&["description=hello"]).is_ok_and(|job| job.description == "hello"));
+    }
+
+    #[test]
+    fn the_jobs_that_are_shipped_are_those_of_the_directory() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs");
+        let names: Vec<String> =
+            files(&dir).expect("files").iter().map(|f| spec::name_of(f).expect("a name")).collect();
+        let mut shipped: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
+        shipped.sort_unstable();
+        assert_eq!(names, shipped);
+        for (name, text) in SHIPPED {
+            let job = Job::parse(&dir.join(format!("{name}.toml")), text, &[]);
+            assert!(job.is_ok_and(|job| !job.description.is_empty()), "{name}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::spec::{fraction, positive, rate, whole};
 use crate::bytes::Bytes;
 use crate::data::Target;
+use crate::document::Flaw;
 use crate::model::Loss;
 use crate::recipe::Recipe;
 use crate::train::Settings;
@@ -52,6 +53,10 @@ pub struct Retrain {
 }
 
 impl Retrain {
+    pub(super) fn check(&self) -> Vec<Flaw> {
+        check_targets(&self.targets)
+    }
+
     /// The settings of a training.
     pub fn training(&self) -> Settings {
         Settings {
@@ -72,7 +77,17 @@ fn threads<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> 
     positive::<_, 1024>(from).map(Some)
 }
 
-fn all_targets() -> Vec<Target> {
+/// Targets that are named twice, or none at all.
+pub(super) fn check_targets(targets: &[Target]) -> Vec<Flaw> {
+    if targets.is_empty() {
+        let all = "leave `targets` out for all three: views, likes, comments";
+        return vec![Flaw::at("targets", "names no target").help(all)];
+    }
+    let twice = targets.iter().enumerate().filter(|(k, target)| targets[..*k].contains(target));
+    twice.map(|(k, target)| Flaw::at(&format!("targets.{k}"), format!("target `{target}` is named twice"))).collect()
+}
+
+pub(super) fn all_targets() -> Vec<Target> {
     Target::ALL.to_vec()
 }
 

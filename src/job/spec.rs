@@ -1,52 +1,14 @@
 //! Text → [`Spec`] → checked [`Job`]: what serde cannot say of a job file is said here, all of it at once.
 
-use super::{Alerts, Job, Kind, Retrain};
+use super::Job;
+use super::kind::{Kind, Spec};
 use crate::document::{self, Problem};
 use crate::gate::Rules;
-use crate::trigger::cron::Cron;
-use chrono::Utc;
-use chrono_tz::Tz;
+use serde::Deserialize;
 use serde::de::{Deserializer, Error};
-use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::path::Path;
 use toml_edit::{Document, DocumentMut, Item, Table, Value};
-
-/// A job file as written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Spec {
-    #[serde(default)]
-    description: String,
-    retrain: Option<Retrain>,
-    #[serde(default)]
-    trigger: Triggers,
-    gate: Option<Rules>,
-    #[serde(default)]
-    alerts: Alerts,
-}
-
-/// `[trigger.…]`
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Triggers {
-    cron: Option<CronSpec>,
-}
-
-/// `[trigger.cron]`
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct CronSpec {
-    /// Five fields (minute, hour, day of month, month, day of week), or six with seconds in front.
-    schedule: String,
-    /// IANA name of the zone the schedule is in.
-    #[serde(default = "utc")]
-    timezone: String,
-}
-
-fn utc() -> String {
-    "Etc/UTC".to_owned()
-}
 
 impl Spec {
     /// The job of a text, or every problem: of its form, then of its meaning.
@@ -68,28 +30,40 @@ impl Spec {
     }
 
     /// The job, or everything that is impossible about it.
-    fn check(self, file: &Path, text: &str, name: &str, complete: bool) -> Result<Job, Vec<Problem>> {
+    fn check(mut self, file: &Path, text: &str, name: &str, complete: bool) -> Result<Job, Vec<Problem>> {
         let places = Places::of(text);
         let at = |key: &str, message: String| match places.find(key) {
             Some(span) => Problem::at(file, text, span, message),
             None => Problem::general(file, message),
         };
         let mut problems = Vec::new();
-        let Some(retrain) = self.retrain else {
+        let mut kinds = self.kinds();
+        if kinds.is_empty() {
             let problem = Problem::general(file, "has no kind, so there is nothing to do");
-            return Err(vec![problem.help("say what the job does by a table of that name: [retrain]")]);
-        };
-        if retrain.targets.is_empty() {
-            let all = "leave `targets` out for all three: views, likes, comments";
-            problems.push(at("retrain.targets", "names no target".to_owned()).help(all));
+            let names = Kind::NAMES.map(|name| format!("[{name}]")).join(", ");
+            return Err(vec![problem.help(format!("say what the job does by a table of that name: one of {names}"))]);
         }
-        for (k, target) in retrain.targets.iter().enumerate() {
-            if retrain.targets[..k].contains(target) {
-                let key = format!("retrain.targets.{k}");
-                problems.push(at(&key, format!("target `{target}` is named twice")));
-            }
+        let kind = kinds.remove(0);
+        for second in kinds {
+            let message = format!("is a second kind beside `{}`", kind.name());
+            problems.push(at(second.name(), message).help("a job does one thing; make two files of it"));
         }
-        let cron = self.trigger.cron.and_then(|spec| spec.check(&at, &mut problems));
+        let tables = [("trigger", self.trigger.check()), (kind.name(), kind.check())];
+        let flaws = tables.into_iter().flat_map(|(table, flaws)| flaws.into_iter().map(move |flaw| flaw.within(table)));
+        for flaw in flaws {
+            let problem = at(&flaw.key, flaw.message);
+            problems.push(match flaw.help {
+                Some(help) => problem.help(help),
+                None => problem,
+            });
+        }
+        if self.trigger.after.as_ref().is_some_and(|after| after.job == name) {
+            problems.push(at("trigger.after.job", "is this job itself".to_owned()));
+        }
+        if self.gate.is_some() && !kind.makes_versions() {
+            let message = format!("a job of kind `{}` makes no versions that a gate could judge", kind.name());
+            problems.push(at("gate", message));
+        }
         let gate = self.gate.unwrap_or_default();
         if complete && gate == (Rules { mae_max: None, mse_max: None, skill_min: None }) {
             let problem = at("gate", "sets no rule, so every version would pass".to_owned());
@@ -114,38 +88,12 @@ impl Spec {
         Ok(Job {
             name: name.to_owned(),
             description: self.description,
-            kind: Kind::Retrain(retrain),
-            cron,
+            kind,
+            triggers: self.trigger,
+            policy: self.run,
             gate,
             alerts: self.alerts,
         })
-    }
-}
-
-impl CronSpec {
-    /// The schedule in its zone; adds what is wrong to `problems`.
-    fn check(self, at: &impl Fn(&str, String) -> Problem, problems: &mut Vec<Problem>) -> Option<Cron> {
-        let zone: Option<Tz> = self.timezone.parse().ok();
-        if zone.is_none() {
-            let message = format!("`{}` is no time zone", self.timezone);
-            let help = "use an IANA name, such as \"Europe/Berlin\" or \"Etc/UTC\"";
-            problems.push(at("trigger.cron.timezone", message).help(help));
-        }
-        let cron = match Cron::parse(&self.schedule, zone.unwrap_or(Tz::UTC)) {
-            Ok(cron) => cron,
-            Err(reason) => {
-                let message = format!("`{}` is no schedule: {reason}", self.schedule);
-                let help = "minute, hour, day of month, month, day of week, as in \"0 3 * * Sun\"";
-                problems.push(at("trigger.cron.schedule", message).help(help));
-                return None;
-            }
-        };
-        if cron.next(Utc::now()).is_none() {
-            let message = format!("`{}` never fires: no date matches it", self.schedule);
-            problems.push(at("trigger.cron.schedule", message));
-            return None;
-        }
-        zone.map(|_| cron)
     }
 }
 
@@ -227,6 +175,17 @@ pub(super) fn positive<'de, D: Deserializer<'de>, const MAX: u32>(deserializer: 
     }
 }
 
+/// A whole number from `MIN` to `MAX`.
+pub(super) fn whole_from<'de, D: Deserializer<'de>, const MIN: u32, const MAX: u32>(
+    deserializer: D,
+) -> Result<u32, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    match u32::try_from(number) {
+        Ok(n) if (MIN..=MAX).contains(&n) => Ok(n),
+        _ => Err(D::Error::custom(format!("must be a whole number from {MIN} to {MAX}, not {number}"))),
+    }
+}
+
 /// A whole number of at least 0.
 pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let number = i64::deserialize(deserializer)?;
@@ -241,16 +200,6 @@ pub(super) fn fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64
 /// A step size: above 0, at most 1.
 pub(super) fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     number(deserializer, |n| n > 0.0 && n <= 1.0, "above 0 and at most 1")
-}
-
-/// Above 0, at most 100.
-pub(super) fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    number(deserializer, |n| n > 0.0 && n <= 100.0, "above 0 and at most 100")
-}
-
-/// Above 0, finite.
-pub(super) fn above_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    number(deserializer, |n| n > 0.0 && n.is_finite(), "above 0")
 }
 
 fn number<'de, D: Deserializer<'de>>(

@@ -4,7 +4,6 @@
 //! instruction works on whole registers whatever the number of units. Weights are packed once a step.
 
 #![expect(clippy::inline_always, reason = "only what is inlined into `dispatch` is compiled for its instruction set")]
-#![expect(clippy::needless_range_loop, reason = "adapters of iterators that are not inlined would spill every sum")]
 
 use pulp::Simd;
 

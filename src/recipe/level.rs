@@ -117,6 +117,31 @@ pub(super) fn prepare(series: &Series) -> Result<Prepared, Error> {
     Ok(Prepared { features, videos, starts, n_train, scalers, remarks })
 }
 
+/// All windows of `series` whose next row is later than `after`, scaled as a version was: by its scalers, which have not seen
+/// these rows. Videos that it has no scaler for are left out, and said.
+pub(super) fn prepare_with(series: &Series, scalers: &Scalers, after: Option<i64>) -> Prepared {
+    let mut features = Vec::with_capacity(series.len() * FEATURES.len());
+    let (mut starts, mut videos, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
+    for video in &series.videos {
+        let scaler = scalers.of(&video.id);
+        for row in video.rows.clone() {
+            let raw = raw_features(series, row);
+            features.extend((0..FEATURES.len()).map(|k| scaler.map_or(0.0, |scaler| scaler.scale(k, raw[k]))));
+        }
+        if scaler.is_none() {
+            remarks.push(format!("video {}: was not there when the version was trained, and has no scaler", video.id));
+            continue;
+        }
+        videos.push(video.rows.clone());
+        let unseen = |start: &usize| after.is_none_or(|after| series.at[start + STEPS] > after);
+        let all = video.rows.start..video.rows.end.saturating_sub(STEPS);
+        starts.extend(all.filter(unseen).map(|row| row as u32));
+    }
+    let known = series.videos.iter().filter_map(|video| Some((video.id.clone(), scalers.of(&video.id)?.clone())));
+    let scalers = Scalers { videos: known.collect(), ..scalers.clone() };
+    Prepared { features, videos, starts, n_train: 0, scalers, remarks }
+}
+
 /// The last [`STEPS`] rows of a video as the network sees them, `[steps, features]`; `rows` must be that many.
 pub fn scale_window(series: &Series, rows: std::ops::Range<usize>, scaler: &Scaler) -> Vec<f32> {
     assert_eq!(rows.len(), STEPS, "rows of a window");

@@ -30,6 +30,14 @@ impl Recipe {
         }
     }
 
+    /// Series → the windows that a version has not been trained on (their next row is later than `after`, in microseconds
+    /// since 1970), scaled by its own scalers; all of them validate.
+    pub fn prepare_with(self, series: &Series, scalers: &Scalers, after: Option<i64>) -> Prepared {
+        match self {
+            Self::Level => level::prepare_with(series, scalers, after),
+        }
+    }
+
     /// Changes whenever the meaning of a feature does, so that versions are not compared across the change.
     pub fn feature_version(self) -> &'static str {
         match self {

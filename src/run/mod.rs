@@ -2,12 +2,15 @@
 //!
 //! Composes the rooms to its left; each kind's steps stand in order in a file of their own. Nothing here draws or prints.
 
+mod evaluate;
+mod exec;
 mod plan;
 mod predict;
 mod promotion;
 mod report;
 mod retrain;
 
+pub use crate::error::chain;
 pub use plan::{Division, Plan, plan};
 pub use predict::{Forecast, Impossible, Predictions, predict};
 pub use promotion::{promote, reconcile, rollback, verified};
@@ -154,6 +157,16 @@ pub enum Error {
         /// Whose.
         target: Target,
     },
+    /// A program of kind `exec`.
+    #[error("run {program}: {problem}")]
+    Exec {
+        /// Its name.
+        program: String,
+        /// What it did, or did not.
+        problem: String,
+        /// Whether it says that trying again may help, or was asked to stop.
+        ended: ExecEnd,
+    },
     /// A version that this program cannot use.
     #[error("forecast {target} with {version}: {reason}")]
     Unusable {
@@ -166,10 +179,41 @@ pub enum Error {
     },
 }
 
+/// How a program of kind `exec` ended, as far as it matters for what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecEnd {
+    /// It failed.
+    Failed,
+    /// With code 75: trying again may help.
+    Transient,
+    /// It was asked to stop.
+    Stopped,
+}
+
 impl Error {
+    /// Whether waiting and trying again may help: a database that is away, a lock, a full disk.
+    pub fn is_transient(&self) -> bool {
+        let full = |error: &std::io::Error| {
+            matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+        };
+        match self {
+            Self::Store(error) => error.is_transient(),
+            Self::Data(error) => error.is_transient(),
+            Self::Registry(registry::Error::Locked { .. }) => true,
+            Self::Registry(registry::Error::Write { source, .. }) => full(source),
+            Self::Exec { ended, .. } => *ended == ExecEnd::Transient,
+            _ => false,
+        }
+    }
+
     /// Whether it is nobody's fault: somebody asked for the end.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Stopped { .. } | Self::Train { source: train::Error::Stopped { .. }, .. })
+        matches!(
+            self,
+            Self::Stopped { .. }
+                | Self::Train { source: train::Error::Stopped { .. }, .. }
+                | Self::Exec { ended: ExecEnd::Stopped, .. }
+        )
     }
 }
 
@@ -200,12 +244,12 @@ pub async fn run(
         kind: job.kind.name(),
         cause,
         job_toml: &job.to_toml(),
+        scheduled_for: None,
     };
     let begun = store.begin_run(new, &Owner::this_process()?).await?;
     let claim = Claim { run_id: begun.id, attempt: begun.attempt };
     listener(Event::Started { run_id: begun.id, job: job.name.clone() });
-    let Kind::Retrain(settings) = &job.kind;
-    let result = retrain::retrain(context, job, settings, claim, stop, listener).await;
+    let result = attempt(context, job, claim, stop, listener).await;
     let outcome = match &result {
         Ok(true) => Outcome::Succeeded,
         Ok(false) => Outcome::Rejected,
@@ -220,18 +264,23 @@ pub async fn run(
     }
 }
 
-/// An error with its causes, on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        // `#[error(transparent)]` and wrappers that quote their cause would say it twice
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
+/// Does what the job says, for the attempt that has the run: in the foreground or in a daemon's worker. `Ok(false)`: done, and
+/// a gate refused what came of it. Whoever calls ends the run.
+pub async fn attempt(
+    context: &Context,
+    job: &Job,
+    claim: Claim,
+    stop: Arc<AtomicBool>,
+    listener: Listener,
+) -> Result<bool, Error> {
+    match &job.kind {
+        Kind::Retrain(settings) => retrain::retrain(context, job, settings, claim, stop, listener).await,
+        Kind::Evaluate(settings) => evaluate::evaluate(context, settings, claim, &listener).await,
+        Kind::Predict(settings) => {
+            let predictions = predict(context, &settings.targets, &settings.videos).await?;
+            predictions.remarks().for_each(|remark| listener(Event::Remark(remark)));
+            Ok(true)
         }
-        cause = inner.source();
+        Kind::Exec(settings) => exec::exec(context, job, settings, claim, &stop, &listener).await,
     }
-    text
 }

@@ -19,6 +19,18 @@ pub struct Predictions {
     pub impossible: Vec<Impossible>,
 }
 
+impl Predictions {
+    /// What came of it, in a line, and what is missing.
+    pub fn remarks(&self) -> impl Iterator<Item = String> {
+        let made = format!("{} forecasts recorded", self.forecasts.len());
+        let missing = self.impossible.iter().map(|impossible| {
+            let video = impossible.video_id.as_deref().unwrap_or("every video");
+            format!("no forecast of {} for {video}: {}", impossible.target, impossible.reason)
+        });
+        std::iter::once(made).chain(missing)
+    }
+}
+
 /// The next count of one video.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Forecast {
@@ -122,15 +134,16 @@ fn forecast(
 }
 
 /// A version in service, opened.
-struct Champion {
+pub(super) struct Champion {
     target: Target,
     version: Version,
-    session: Session,
-    scalers: Scalers,
+    pub(super) recipe: Recipe,
+    pub(super) session: Session,
+    pub(super) scalers: Scalers,
 }
 
 impl Champion {
-    async fn open(context: &Context, library: Library, target: Target) -> Result<Self, Error> {
+    pub(super) async fn open(context: &Context, library: Library, target: Target) -> Result<Self, Error> {
         let registry = &context.registry;
         let version = registry.champion(target)?.ok_or(Error::NoChampion { target })?;
         let unusable = |reason: String| Error::Unusable { target, version, reason };
@@ -150,7 +163,7 @@ impl Champion {
         if session.window() != (STEPS, FEATURES.len()) {
             return Err(unusable(format!("its window is {:?}, not {:?}", session.window(), (STEPS, FEATURES.len()))));
         }
-        Ok(Self { target, version, session, scalers })
+        Ok(Self { target, version, recipe: Recipe::Level, session, scalers })
     }
 
     /// The rows of a video's newest window and the window itself. Err: why there is none.

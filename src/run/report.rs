@@ -16,6 +16,10 @@ pub struct RunReport {
     pub run: Run,
     /// Its targets, in the order of [`Target::ALL`].
     pub targets: Vec<TargetReport>,
+    /// Attempts that ended without ending it.
+    pub attempts: Vec<store::Attempt>,
+    /// What a program of kind `exec` reported.
+    pub outputs: Vec<store::Output>,
 }
 
 /// What became of one target of a run.
@@ -51,7 +55,9 @@ pub async fn report(context: &Context, run_id: i64) -> Result<RunReport, Error> 
         let (rules, metrics) = metadata.map_or((Vec::new(), None), |m| (m.verdict.rules, Some(m.metrics)));
         targets.push(TargetReport { row, parent_champion, promoted, rules, metrics });
     }
-    Ok(RunReport { run, targets })
+    let attempts = context.store.attempts(run_id).await?;
+    let outputs = context.store.outputs(run_id).await?;
+    Ok(RunReport { run, targets, attempts, outputs })
 }
 
 fn is_of(promotion: &store::Promotion, run_id: i64) -> bool {

@@ -45,7 +45,7 @@ impl fmt::Display for Tried {
 }
 
 /// Where to look, in order: the setting alone if there is one, else `ORT_DYLIB_PATH` alone if set, else the places
-/// that `make onnxruntime` and `ops/install` use.
+/// that `make onnxruntime` and `ops/install.sh` use.
 pub fn candidates(setting: Option<&Path>) -> Vec<(PathBuf, &'static str)> {
     if let Some(path) = setting {
         return vec![(path.to_owned(), "[onnxruntime] library")];

@@ -1,5 +1,7 @@
 //! What `retraind doctor` says about the state database.
 
+use std::path::PathBuf;
+
 use super::{Backend, Result, Store};
 
 /// The database at hand, in a few facts.
@@ -33,6 +35,24 @@ impl Store {
     /// Where the database is, without a password.
     pub fn location(&self) -> &str {
         &self.location
+    }
+
+    /// The file that a scheduler locks; none where the database itself can tell who schedules.
+    pub fn lock_file(&self) -> Option<PathBuf> {
+        match self.backend {
+            Backend::Sqlite(_) => Some(PathBuf::from(format!("{}.daemon", self.location.strip_prefix("sqlite://")?))),
+            Backend::Postgres(_) => None,
+        }
+    }
+
+    /// Whether this user may write here: a change of nothing, undone. A file or a role that can only read refuses it.
+    pub async fn check_writable(&self) -> Result<()> {
+        on_pool!(self, |pool| {
+            let mut tx = pool.begin().await?;
+            sqlx::query("UPDATE runs SET job = job WHERE id < 0").execute(&mut *tx).await?;
+            tx.rollback().await?;
+            Ok(())
+        })
     }
 
     /// Asks the database for the facts; also the shortest way to see whether it answers.

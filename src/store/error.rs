@@ -133,6 +133,21 @@ pub enum Error {
         /// The other run; none where it could not be told.
         run_id: Option<i64>,
     },
+    /// Another scheduler has taken over: whoever gets this starts nothing more.
+    #[error("schedule: {holder} has taken over")]
+    NotLeading {
+        /// Who.
+        holder: String,
+    },
+    /// Another scheduler is at work.
+    #[error("schedule: {holder} does already; stop that one first, or give this one a state database of its own")]
+    Led {
+        /// Who.
+        holder: String,
+    },
+    /// No such job has been seen by a daemon.
+    #[error("find job {0}: no daemon has seen it yet; `retraind check` says whether its file is right")]
+    NoSuchJob(String),
     /// This has been asked for before: not a fault when two schedulers meet.
     #[error("queue a run: {run_key} is run {run_id} already")]
     RunKeyTaken {

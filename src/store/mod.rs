@@ -1,16 +1,18 @@
 //! The state database: what was run, how it went, which versions came of it, which is in service.
 //!
-//! Enters: runs to queue, an attempt's progress and end, versions with their metrics, promotions,
-//! forecasts. Leaves: the same as plain structs, newest first, ready for `--json`.
+//! Enters: runs to queue, an attempt's progress and end, what a scheduler remembers of each job, versions with their
+//! metrics, promotions, forecasts, alerts and the messages about them. Leaves: the same as plain structs, newest first,
+//! ready for `--json`.
 //!
 //! This room never knows what a job file means, how a model is trained or what the registry's files
 //! hold: kinds, causes, targets, recipes and verdicts are words here. It imports nothing of ours.
 //!
 //! What it promises:
 //! - **Nothing runs twice**: a run key is unique in the database.
-//! - **Final is final**: states move only along queued → running → ended, each step a compare-and-set.
+//! - **Final is final**: states move only as [`Life`] says, each step a compare-and-set.
 //! - **A given-up worker writes nothing**: whatever a worker writes carries its [`Claim`], and a claim
 //!   that is no longer the run's newest attempt is refused with [`Error::Fenced`].
+//! - **One schedules**: whatever a scheduler writes carries its [`Lead`], and is refused once another has taken over.
 //! - **What was recorded stays**: a write that returned survives a power cut.
 //!
 //! `SQLite` and `PostgreSQL` hold the same tables and run the same SQL text.
@@ -60,26 +62,48 @@ mod words;
 // Runs, who has them, and what is known of them while they run.
 #[macro_use]
 mod claim;
+#[macro_use]
+mod scheduler;
+mod attempts;
+mod fires;
+mod jobs;
+mod life;
 mod owner;
 mod progress;
 mod reap;
 mod run;
 mod runs;
+mod trainings;
 
 // What came of them.
+mod outputs;
 mod predictions;
 mod promotions;
 mod versions;
 
+// What people are told of it.
+mod alerts;
+mod outbox;
+
+pub use alerts::{Alert, AlertState, NewAlert, Silence, Told};
+pub use attempts::{Attempt, Ending};
 pub use claim::Claim;
 pub use describe::Description;
 pub use error::Error;
+pub use fires::Decision;
+pub use jobs::JobRow;
+pub use life::{Life, Step};
+pub use outbox::{FirstNotice, NewMessage, Notice, OutboxRow, OutboxState, Telling};
+pub use outputs::Output;
 pub use owner::Owner;
 pub use predictions::Prediction;
 pub use progress::{Epoch, RunTarget, TargetState};
 pub use promotions::{NewPromotion, Promotion, PromotionKind, PromotionState, Settlement};
 pub use run::{NewRun, Outcome, Run, RunState};
+pub use scheduler::{LEASE, Lead, Scheduler};
+pub use trainings::Training;
 pub use versions::{Metrics, Version};
+pub(crate) use words::words;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use sqlx::{PgPool, SqlitePool};

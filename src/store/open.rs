@@ -50,6 +50,12 @@ impl Store {
         }
     }
 
+    /// The file of an `SQLite` database. None: it is of another kind, or the url cannot be read.
+    pub fn file_of(url: &str) -> Option<PathBuf> {
+        let options = SqliteConnectOptions::from_str(url).ok().filter(|_| url.starts_with("sqlite:"))?;
+        Some(options.get_filename().to_owned())
+    }
+
     /// Opens the database at `url` unless it is an SQLite file that is not there: a command that only looks must not
     /// leave an empty database behind. `Ok(None)` then.
     pub async fn open_existing(url: &str) -> Result<Option<Self>> {

@@ -41,6 +41,11 @@ impl Owner {
         })
     }
 
+    /// Whether it is, or was, a process of this host.
+    pub fn is_local(&self) -> bool {
+        fs::read_to_string(HOST).is_ok_and(|text| text.trim() == self.host)
+    }
+
     /// Whether the process may still be at work. In doubt it is: a run wrongly taken for dead would be
     /// done twice, one wrongly taken for alive waits for a person or its time limit.
     pub fn is_alive(&self) -> bool {

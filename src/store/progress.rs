@@ -142,7 +142,12 @@ impl Store {
                      attempt = excluded.attempt, state = excluded.state, epochs = excluded.epochs,
                      best_epoch = excluded.best_epoch, seconds = excluded.seconds,
                      version = excluded.version, verdict = excluded.verdict,
-                     reasons = excluded.reasons, error = excluded.error",
+                     reasons = excluded.reasons, error = excluded.error,
+                     -- the clock of an attempt that was given up is not this one's
+                     training_started_at = CASE WHEN run_targets.attempt = excluded.attempt
+                         THEN run_targets.training_started_at END,
+                     training_ended_at = CASE WHEN run_targets.attempt = excluded.attempt
+                         THEN run_targets.training_ended_at END",
             )
             .bind(claim.run_id)
             .bind(claim.attempt)
@@ -177,7 +182,7 @@ impl Store {
 }
 
 #[derive(sqlx::FromRow)]
-struct EpochRow {
+pub(super) struct EpochRow {
     attempt: i64,
     epoch: i64,
     loss: Option<f64>,

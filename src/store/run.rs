@@ -45,6 +45,8 @@ pub struct NewRun<'a> {
     pub cause: &'a str,
     /// The job file as it will run, defaults filled in.
     pub job_toml: &'a str,
+    /// The instant that a trigger was due; none for a person's wish.
+    pub scheduled_for: Option<DateTime<Utc>>,
 }
 
 /// One execution of a job.
@@ -68,10 +70,22 @@ pub struct Run {
     pub owner: Option<Owner>,
     /// The job file as it ran.
     pub job_toml: String,
+    /// Started by a daemon, which takes it up again after a crash; others end with their process.
+    pub supervised: bool,
+    /// The instant that its trigger was due; none for a person's wish.
+    pub scheduled_for: Option<DateTime<Utc>>,
     /// When it was asked for.
     pub queued_at: DateTime<Utc>,
+    /// A retry waits until then.
+    pub not_before: Option<DateTime<Utc>>,
     /// When its first attempt began.
     pub started_at: Option<DateTime<Utc>>,
+    /// When its newest attempt began.
+    pub attempt_started_at: Option<DateTime<Utc>>,
+    /// Attempts that failed without ending it.
+    pub n_failures: i64,
+    /// Attempts that others cut short.
+    pub n_interruptions: i64,
     /// When its worker wrote last.
     pub heard_at: Option<DateTime<Utc>>,
     /// When it reached its final state.
@@ -127,7 +141,8 @@ impl Outcome {
 macro_rules! run_columns {
     () => {
         "id, run_key, job, kind, cause, state, attempt, owner_host, owner_boot_id, owner_pid, owner_process_start,
-         job_toml, queued_at, started_at, heard_at, ended_at, error"
+         job_toml, supervised, scheduled_for, queued_at, not_before, started_at, attempt_started_at, n_failures,
+         n_interruptions, heard_at, ended_at, error"
     };
 }
 pub(super) use run_columns;
@@ -147,8 +162,14 @@ pub(super) struct RunRow {
     owner_pid: Option<i64>,
     owner_process_start: Option<i64>,
     job_toml: String,
+    supervised: bool,
+    scheduled_for: Option<DateTime<Utc>>,
     queued_at: DateTime<Utc>,
+    not_before: Option<DateTime<Utc>>,
     started_at: Option<DateTime<Utc>>,
+    attempt_started_at: Option<DateTime<Utc>>,
+    n_failures: i64,
+    n_interruptions: i64,
     heard_at: Option<DateTime<Utc>>,
     ended_at: Option<DateTime<Utc>>,
     error: Option<String>,
@@ -174,8 +195,14 @@ impl TryFrom<RunRow> for Run {
             attempt: row.attempt,
             owner,
             job_toml: row.job_toml,
+            supervised: row.supervised,
+            scheduled_for: row.scheduled_for,
             queued_at: row.queued_at,
+            not_before: row.not_before,
             started_at: row.started_at,
+            attempt_started_at: row.attempt_started_at,
+            n_failures: row.n_failures,
+            n_interruptions: row.n_interruptions,
             heard_at: row.heard_at,
             ended_at: row.ended_at,
             error: row.error,

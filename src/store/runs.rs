@@ -1,7 +1,7 @@
 //! Runs: queued, claimed by an attempt, ended once and for all.
 
 use super::run::{RunRow, run_columns};
-use super::{Claim, Error, NewRun, Outcome, Owner, Result, Run, RunState, Store, clean, now};
+use super::{Claim, Error, Lead, NewRun, Outcome, Owner, Result, Run, RunState, Store, clean, now, stamp};
 
 /// Why a step that starts from `queued` matched no row.
 macro_rules! not_queued {
@@ -44,12 +44,13 @@ macro_rules! not_begun {
 }
 
 impl Store {
-    /// Queues a run, unless its key has been used: [`Error::RunKeyTaken`].
+    /// Queues a run for a daemon, unless its key has been used: [`Error::RunKeyTaken`].
     pub async fn enqueue_run(&self, new: NewRun<'_>) -> Result<Run> {
         let row: RunRow = in_transaction!(self, |tx| {
+            ring!(tx);
             let queued = sqlx::query_as(concat!(
-                "INSERT INTO runs (run_key, job, kind, cause, state, job_toml, queued_at)
-                 VALUES ($1, $2, $3, $4, 'queued', $5, $6)
+                "INSERT INTO runs (run_key, job, kind, cause, state, job_toml, queued_at, scheduled_for, supervised)
+                 VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, TRUE)
                  ON CONFLICT (run_key) DO NOTHING
                  RETURNING ",
                 run_columns!()
@@ -60,6 +61,7 @@ impl Store {
             .bind(new.cause)
             .bind(new.job_toml)
             .bind(now())
+            .bind(new.scheduled_for.map(stamp))
             .fetch_optional(&mut *tx)
             .await?;
             match queued {
@@ -75,10 +77,11 @@ impl Store {
     /// [`Error::JobRunning`] while another run of the job is running.
     pub async fn begin_run(&self, new: NewRun<'_>, owner: &Owner) -> Result<Run> {
         let row: RunRow = in_transaction!(self, |tx| {
+            ring!(tx);
             let begun = sqlx::query_as(concat!(
-                "INSERT INTO runs (run_key, job, kind, cause, state, job_toml, queued_at, attempt, started_at, heard_at,
-                     owner_host, owner_boot_id, owner_pid, owner_process_start)
-                 VALUES ($1, $2, $3, $4, 'running', $5, $6, 1, $6, $6, $7, $8, $9, $10)
+                "INSERT INTO runs (run_key, job, kind, cause, state, job_toml, queued_at, attempt, started_at,
+                     attempt_started_at, heard_at, owner_host, owner_boot_id, owner_pid, owner_process_start)
+                 VALUES ($1, $2, $3, $4, 'running', $5, $6, 1, $6, $6, $6, $7, $8, $9, $10)
                  ON CONFLICT DO NOTHING
                  RETURNING ",
                 run_columns!()
@@ -105,10 +108,24 @@ impl Store {
 
     /// Claims a queued run for `owner`: from here on it is running.
     pub async fn start_run(&self, id: i64, owner: &Owner) -> Result<Claim> {
+        self.start(None, id, owner, None).await
+    }
+
+    /// The same by the scheduler, on behalf of a process that is about to be started: that one takes the run over by
+    /// [`Store::take_run`] and the same `nonce`.
+    pub async fn start_attempt(&self, lead: Lead, id: i64, owner: &Owner, nonce: &str) -> Result<Claim> {
+        self.start(Some(lead), id, owner, Some(nonce)).await
+    }
+
+    async fn start(&self, lead: Option<Lead>, id: i64, owner: &Owner, nonce: Option<&str>) -> Result<Claim> {
         let attempt = in_transaction!(self, |tx| {
+            if let Some(lead) = lead {
+                led!(tx, lead);
+            }
             let attempt = sqlx::query_scalar(
-                "UPDATE runs SET state = 'running', attempt = attempt + 1, started_at = $2, heard_at = $2,
-                     owner_host = $3, owner_boot_id = $4, owner_pid = $5, owner_process_start = $6
+                "UPDATE runs SET state = 'running', attempt = attempt + 1, started_at = COALESCE(started_at, $2),
+                     attempt_started_at = $2, heard_at = $2, not_before = NULL, owner_host = $3, owner_boot_id = $4,
+                     owner_pid = $5, owner_process_start = $6, owner_nonce = $7
                  WHERE id = $1 AND state = 'queued'
                  RETURNING attempt",
             )
@@ -118,6 +135,7 @@ impl Store {
             .bind(&owner.boot_id)
             .bind(owner.pid)
             .bind(owner.process_start)
+            .bind(nonce)
             .fetch_optional(&mut *tx)
             .await
             .map_err(|error| job_running(error, id))?;
@@ -150,6 +168,7 @@ impl Store {
     /// Ends a run. Final: whoever comes second gets [`Error::Fenced`].
     pub async fn finish_run(&self, claim: Claim, outcome: &Outcome) -> Result<()> {
         in_transaction!(self, |tx| {
+            ring!(tx);
             let ended = sqlx::query(
                 "UPDATE runs SET state = $3, ended_at = $4, error = $5
                  WHERE id = $1 AND attempt = $2 AND state = 'running'",
@@ -182,6 +201,7 @@ impl Store {
     /// Cancels a run that nobody has started. A running one is ended through its claim.
     pub async fn cancel_queued_run(&self, id: i64, reason: &str) -> Result<()> {
         in_transaction!(self, |tx| {
+            ring!(tx);
             let cancelled = sqlx::query(
                 "UPDATE runs SET state = 'cancelled', ended_at = $2, error = $3
                  WHERE id = $1 AND state = 'queued'",

@@ -7,14 +7,12 @@ mod training;
 use super::{Context, Division, Error, promotion};
 use crate::data::{DataVersion, Target};
 use crate::event::{Event, Listener};
-use crate::host::Memory;
 use crate::job::{Job, Retrain};
 use crate::recipe::{Prepared, Recipe};
 use crate::registry::Metadata;
 use crate::runtime::{self, Library};
 use crate::store::{self, Claim, RunTarget, TargetState};
 use crate::train::{Budget, Checkpoint, Origin};
-use crate::watch::Watch;
 use backon::{ExponentialBuilder, Retryable};
 use chrono::{DateTime, Utc};
 use judging::{Candidate, judge};
@@ -26,7 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 use training::train_watched;
 
-/// How often clocks and memory are looked at.
+/// The first pause before something is tried again.
 const TICK: Duration = Duration::from_secs(1);
 
 /// What all targets of a run share.
@@ -114,25 +112,18 @@ pub(super) async fn retrain(
             result
         });
     }
-    let mut memory = Watch::new(job.alerts);
-    let mut tick = tokio::time::interval(TICK);
     let mut all_passed = resumed.all_passed;
     let mut failure: Option<Error> = None;
-    loop {
-        tokio::select! {
-            ended = targets.join_next() => match ended {
-                None => break,
-                Some(Ok(Ok(passed))) => all_passed &= passed,
-                // the one that failed first says more than those it stopped
-                Some(Ok(Err(error))) => if failure.as_ref().is_none_or(Error::is_cancelled) { failure = Some(error) },
-                Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
-            },
-            _ = tick.tick() => {
-                let used = Memory::now().map(Memory::used_percent);
-                if let Some(text) = used.ok().and_then(|used| memory.memory(used)) {
-                    (shared.listener)(Event::Alert { target: None, text });
+    while let Some(ended) = targets.join_next().await {
+        match ended {
+            Ok(Ok(passed)) => all_passed &= passed,
+            // the one that failed first says more than those it stopped
+            Ok(Err(error)) => {
+                if failure.as_ref().is_none_or(Error::is_cancelled) {
+                    failure = Some(error);
                 }
             }
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
     failure.map_or(Ok(all_passed), Err)

@@ -1,16 +1,14 @@
 //! The training step: in a thread of its own, its epochs written down and watched.
 
-use super::{Shared, TICK, in_thread, patiently};
+use super::{Shared, in_thread, patiently};
 use crate::data::Target;
 use crate::event::Event;
 use crate::run::Error;
 use crate::store;
 use crate::train::{self, Conditions, Epoch, Progress, Trained};
-use crate::watch::Watch;
 use backon::Retryable;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// What the training's thread tells.
@@ -20,12 +18,14 @@ enum Told {
     Note(String),
 }
 
-/// Trains in a thread of its own; epochs become rows and events, limits are watched.
+/// Trains in a thread of its own; epochs become rows and events. Its beginning and its end are written down, so that
+/// limits can be watched from outside: a training that hangs cannot tell.
 pub(super) async fn train_watched(shared: &Arc<Shared>, target: Target) -> Result<Trained, Error> {
     let training = shared.settings.training();
     let n_epochs = training.epochs;
     let name = target.to_string();
     let (send, mut told) = mpsc::unbounded_channel();
+    mark(shared, target, false).await?;
     let worker = in_thread(shared, target, move |shared| {
         let (train, validation) = (shared.prepared.train(target), shared.prepared.validation(target));
         let checkpoint = shared.checkpoint(target);
@@ -37,27 +37,18 @@ pub(super) async fn train_watched(shared: &Arc<Shared>, target: Target) -> Resul
         .map_err(|source| Error::Train { target, source })
     });
     let recorder = async {
-        let mut watch = Watch::new(shared.job.alerts);
-        let mut tick = tokio::time::interval(TICK);
-        let began = Instant::now();
         let mut unwritten = Vec::new();
-        let alert = |text| (shared.listener)(Event::Alert { target: Some(target), text });
-        loop {
-            tokio::select! {
-                told = told.recv() => match told {
-                    None => break,
-                    Some(Told::Epoch(row)) => {
-                        unwritten.push(stored(&row));
-                        record(shared, target, &mut unwritten).await?;
-                        watch.epoch(&row).into_iter().for_each(alert);
-                        (shared.listener)(Event::Epoch { target, row, of: n_epochs });
-                    }
-                    Some(Told::Windows { epoch, done, of, loss }) => {
-                        (shared.listener)(Event::Windows { target, epoch, epochs: n_epochs, done, of, loss });
-                    }
-                    Some(Told::Note(text)) => (shared.listener)(Event::Remark(format!("{target}: {text}"))),
-                },
-                _ = tick.tick() => watch.clock(began.elapsed()).into_iter().for_each(alert),
+        while let Some(told) = told.recv().await {
+            match told {
+                Told::Epoch(row) => {
+                    unwritten.push(stored(&row));
+                    record(shared, target, &mut unwritten).await?;
+                    (shared.listener)(Event::Epoch { target, row, of: n_epochs });
+                }
+                Told::Windows { epoch, done, of, loss } => {
+                    (shared.listener)(Event::Windows { target, epoch, epochs: n_epochs, done, of, loss });
+                }
+                Told::Note(text) => (shared.listener)(Event::Remark(format!("{target}: {text}"))),
             }
         }
         // the last chance: from here on a database that is away fails the run
@@ -73,8 +64,18 @@ pub(super) async fn train_watched(shared: &Arc<Shared>, target: Target) -> Resul
         recorded
     };
     let (trained, recorded) = tokio::join!(worker, recorder);
+    let marked = mark(shared, target, true).await;
     recorded?;
-    trained
+    let trained = trained?;
+    marked?;
+    Ok(trained)
+}
+
+/// Writes down that a training begins or has ended.
+async fn mark(shared: &Shared, target: Target, ended: bool) -> Result<(), Error> {
+    let target = target.to_string();
+    let write = || shared.context.store.mark_training(shared.claim, &target, ended);
+    Ok(write.retry(patiently()).when(store::Error::is_transient).await?)
 }
 
 fn told_of(progress: Progress<'_>) -> Told {

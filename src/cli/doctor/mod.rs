@@ -1,26 +1,20 @@
 //! `retraind doctor`
 
+mod host;
+mod service;
+
 use super::exit::{Failure, UNAVAILABLE};
 use super::output::{Output, count, time};
 use crate::data::{self, Target};
-use crate::host::{Memory, disk_free};
 use crate::registry::Registry;
 use crate::run::{chain, this_program};
-use crate::settings::{self, Settings, Smtp, Tls};
-use crate::store::Store;
-use crate::{job, runtime};
-use chrono::Utc;
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::{AsyncSmtpTransport, Tokio1Executor};
+use crate::settings::{self, Loaded, Settings};
+use crate::store::{self, OutboxState, Store};
+use crate::{alert, job, runtime};
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
-
-/// lettre's own limit covers connecting only.
-const MAIL_LIMIT: Duration = Duration::from_secs(10);
-/// Less than this and a retrain may not be able to write its version.
-const DISK_FLOOR: u64 = 100 << 20;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exits with 69 when something that retraind needs is missing.")]
@@ -49,19 +43,20 @@ enum State {
 pub(super) async fn doctor(args: &Args, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let loaded = settings::load(config)?;
     let settings = &loaded.settings;
-    let file = loaded.file.as_ref().map_or("no file: the defaults".to_owned(), |file| file.display().to_string());
-    let findings = vec![
-        Finding { what: "settings", state: State::Ok, says: file },
+    let mut findings = vec![
+        settings_file(&loaded),
         state_database(settings).await,
         recorded_counts(settings).await,
         job_files(settings),
         registry(settings),
         onnxruntime(settings).await,
-        mail(&settings.smtp).await,
-        memory(),
-        disk(settings),
-        clock(),
+        mail(settings).await,
+        outbox(settings).await,
+        host::memory(),
     ];
+    findings.extend(host::disks(settings));
+    findings.push(host::clock().await);
+    findings.extend(service::service(settings).await);
     if args.json {
         output.json(&findings)?;
     } else {
@@ -78,12 +73,23 @@ pub(super) async fn doctor(args: &Args, config: Option<&Path>, output: Output) -
     Ok(if missing { ExitCode::from(UNAVAILABLE) } else { ExitCode::SUCCESS })
 }
 
+fn settings_file(loaded: &Loaded) -> Finding {
+    let mut says = loaded.file.as_ref().map_or("no file: the defaults".to_owned(), |file| file.display().to_string());
+    for (key, origin) in &loaded.secrets {
+        let _ = write!(says, "; {key} from {origin}");
+    }
+    match loaded.exposed_secret() {
+        Some(exposed) => Finding { what: "settings", state: State::Warning, says: exposed },
+        None => Finding { what: "settings", state: State::Ok, says },
+    }
+}
+
 async fn state_database(settings: &Settings) -> Finding {
     let described = async {
-        match Store::open_existing(&settings.state.url).await? {
-            Some(store) => store.describe().await.map(Some),
-            None => Ok(None),
-        }
+        let Some(store) = Store::open_existing(&settings.state.url).await? else { return Ok(None) };
+        let described = store.describe().await?;
+        store.check_writable().await?;
+        Ok::<_, store::Error>(Some(described))
     };
     let (state, says) = match described.await {
         Ok(None) => (State::Warning, format!("{}: not there yet; the first run makes it", settings.state.url)),
@@ -192,70 +198,42 @@ async fn onnxruntime(settings: &Settings) -> Finding {
     Finding { what: "ONNX Runtime", state, says }
 }
 
-async fn mail(smtp: &Smtp) -> Finding {
+async fn mail(settings: &Settings) -> Finding {
+    let smtp = &settings.smtp;
+    let host = smtp.host.as_deref().unwrap_or_default();
     let (state, says) = match (&smtp.host, smtp.to.as_slice()) {
         (None, _) => (State::Warning, "no server is set under [smtp] host".to_owned()),
-        (Some(host), to) => match tokio::time::timeout(MAIL_LIMIT, test_mail(smtp, host)).await {
-            Err(_) => (State::Missing, format!("{host} did not answer within {} s", MAIL_LIMIT.as_secs())),
-            Ok(Err(error)) => (State::Missing, format!("{host}: {error}")),
-            Ok(Ok(())) if to.is_empty() => (State::Warning, format!("{host} answers; [smtp] to names no recipient")),
-            Ok(Ok(())) => (State::Ok, format!("{host} answers; recipients: {}", to.join(", "))),
+        (Some(_), to) => match alert::reach_mail_server(settings).await {
+            Err(error) => (State::Missing, error),
+            Ok(()) if to.is_empty() => (State::Warning, format!("{host} answers; [smtp] to names no recipient")),
+            Ok(()) => (State::Ok, format!("{host} answers; recipients: {}", to.join(", "))),
         },
     };
     Finding { what: "mail server", state, says }
 }
 
-async fn test_mail(smtp: &Smtp, host: &str) -> Result<(), String> {
-    type Transport = AsyncSmtpTransport<Tokio1Executor>;
-    let builder = match smtp.tls {
-        Tls::Starttls => Transport::starttls_relay(host).map_err(|e| chain(&e))?,
-        Tls::Implicit => Transport::relay(host).map_err(|e| chain(&e))?,
-        Tls::None => Transport::builder_dangerous(host),
-    };
-    let builder = match smtp.port {
-        Some(port) => builder.port(port),
-        None => builder,
-    };
-    let builder = match (&smtp.username, &smtp.password) {
-        (Some(username), Some(password)) => builder.credentials(Credentials::new(username.clone(), password.clone())),
-        _ => builder,
-    };
-    match builder.build::<Tokio1Executor>().test_connection().await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err("it accepts the connection and refuses to talk".to_owned()),
-        Err(error) => Err(chain(&error)),
-    }
-}
-
-fn memory() -> Finding {
-    let (state, says) = match Memory::now() {
-        Err(error) => (State::Warning, format!("unknown: {error}")),
-        Ok(memory) => {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            let says = format!("{} of {} MiB used, {cores} core(s)", memory.used >> 20, memory.total >> 20);
-            (if memory.used_percent() > 80.0 { State::Warning } else { State::Ok }, says)
+/// What could not be delivered so far.
+async fn outbox(settings: &Settings) -> Finding {
+    let undelivered = async {
+        match Store::open_existing(&settings.state.url).await? {
+            Some(store) => store.undelivered_messages().await,
+            None => Ok(Vec::new()),
         }
     };
-    Finding { what: "memory", state, says }
-}
-
-fn disk(settings: &Settings) -> Finding {
-    let (state, says) = match disk_free(&settings.registry.dir) {
-        None => (State::Warning, "the registry's file system could not be found".to_owned()),
-        Some((free, mount)) => {
-            let says = format!("{} MiB free for the registry on {mount}", free >> 20);
-            (if free < DISK_FLOOR { State::Missing } else { State::Ok }, says)
+    let (state, says) = match undelivered.await {
+        Err(error) => (State::Missing, format!("failed to {}", chain(&error))),
+        Ok(rows) => {
+            let dead = rows.iter().filter(|row| row.state == OutboxState::Dead).count();
+            let tried = rows.iter().filter(|row| row.state == OutboxState::Pending && row.attempts > 0).count();
+            match (dead, tried) {
+                (0, 0) => (State::Ok, "every alert was delivered".to_owned()),
+                (dead, tried) => {
+                    let last = rows.iter().rev().find_map(|row| row.last_error.clone()).unwrap_or_default();
+                    let says = format!("{dead} message(s) given up, {tried} tried again later; the last: {last}");
+                    (State::Warning, format!("{says}; `retraind alerts` lists them"))
+                }
+            }
         }
     };
-    Finding { what: "disk", state, says }
-}
-
-fn clock() -> Finding {
-    let now = Utc::now();
-    // systemd-timesyncd leaves this file when it has set the clock
-    let synchronised = Path::new("/run/systemd/timesync/synchronized").exists();
-    let says = format!("{}{}", time(now), if synchronised { ", synchronised" } else { "" });
-    // before the first release of this program, the clock cannot be right
-    let state = if now.timestamp() < 1_790_000_000 { State::Missing } else { State::Ok };
-    Finding { what: "clock", state, says }
+    Finding { what: "alerts", state, says }
 }

@@ -1,32 +1,15 @@
 //! The host: its memory and disks, as they are now, and files on them that are written whole or not at all.
 
+mod cgroup;
+mod memory;
+
+pub use cgroup::Cgroup;
+pub use memory::{Holder, Memory};
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use sysinfo::{Disks, MemoryRefreshKind, System};
-
-/// Memory of the host. Unit: bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Memory {
-    /// In use, caches not counted.
-    pub used: u64,
-    /// All there is.
-    pub total: u64,
-}
-
-impl Memory {
-    /// What is in use now. Err: the system does not say.
-    pub fn now() -> Result<Self, sysinfo::Error> {
-        let mut system = System::new()?;
-        system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-        Ok(Self { used: system.used_memory(), total: system.total_memory().max(1) })
-    }
-
-    /// The share in use. Unit: percent.
-    pub fn used_percent(self) -> f64 {
-        100.0 * self.used as f64 / self.total as f64
-    }
-}
+use sysinfo::Disks;
 
 /// Free bytes of the file system that `dir` is on, and where that is mounted. None: it cannot be found.
 pub fn disk_free(dir: &Path) -> Option<(u64, String)> {

@@ -1,0 +1,125 @@
+//! What follows from the end of a run: it failed, its gate refused, a version came into service, or all is well again.
+
+use super::watcher::Step;
+use super::{Condition, Rule};
+use crate::data::Target;
+use crate::job::Alerts;
+use crate::registry::{Metadata, Registry};
+use crate::store::{self, PromotionState, Run, RunState, RunTarget, Store};
+
+/// Everything that the end of `run` raises and resolves, in order.
+pub(super) async fn steps(
+    store: &Store,
+    registry: &Registry,
+    run: &Run,
+    limits: &Alerts,
+) -> Result<Vec<Step>, store::Error> {
+    let mut steps = Vec::new();
+    for alert in store.open_alerts().await?.into_iter().filter(|alert| alert.run_id == Some(run.id)) {
+        let Ok(rule) = alert.rule.parse::<Rule>() else { continue };
+        if rule.ends_with_its_run() && alert.resolved_at.is_none() {
+            let how = format!("run {} has ended: {}", run.id, run.state.as_str().replace('_', " "));
+            steps.push(Step::Resolve { rule, job: alert.job, target: alert.target, onset: Some(alert.onset), how });
+        }
+    }
+    match run.state {
+        RunState::Failed | RunState::TimedOut if limits.run_failed => {
+            steps.push(Step::raise(Condition::run_failed(run)));
+        }
+        RunState::Succeeded | RunState::Rejected => {
+            let how = format!("run {} went through to its end", run.id);
+            steps.push(over(Rule::RunFailed, run, "", how));
+        }
+        _ => {}
+    }
+    for row in store.targets(run.id).await? {
+        let Ok(target) = row.target.parse::<Target>() else { continue };
+        let version = row.version.as_deref().and_then(|version| version.parse().ok());
+        let metadata = version
+            .and_then(|version| registry.metadata(target, version).ok())
+            .filter(|metadata| metadata.run_id == run.id);
+        let champion = registry.readable_champion(target).ok().flatten().map(|version| version.to_string());
+        match row.verdict.as_deref() {
+            Some("rejected") if limits.gate_failed => {
+                steps.push(Step::raise(gate_failed(run, &row, metadata.as_ref(), champion.as_deref())));
+            }
+            Some("passed") => {
+                let how = format!("{} passed the gate", row.version.as_deref().unwrap_or("a version"));
+                steps.push(over(Rule::GateFailed, run, &row.target, how));
+            }
+            _ => {}
+        }
+        if limits.no_better_than_naive
+            && let Some(condition) = metadata.as_ref().and_then(|metadata| no_better_than_naive(run, &row, metadata))
+        {
+            steps.push(Step::raise(condition));
+        }
+        let promotions = if limits.promotion { store.promotions(Some(&row.target)).await? } else { Vec::new() };
+        let ours = promotions.into_iter().filter(|p| p.run_id == Some(run.id) && p.state == PromotionState::Done);
+        for promotion in ours {
+            steps.push(Step::raise(promoted(run, &row, &promotion, metadata.as_ref())));
+        }
+    }
+    Ok(steps)
+}
+
+fn over(rule: Rule, run: &Run, target: &str, how: String) -> Step {
+    Step::Resolve { rule, job: run.job.clone(), target: target.to_owned(), onset: None, how }
+}
+
+fn gate_failed(run: &Run, row: &RunTarget, metadata: Option<&Metadata>, champion: Option<&str>) -> Condition {
+    let version = row.version.as_deref().unwrap_or("the new version");
+    let failed: Vec<_> = metadata.iter().flat_map(|m| &m.verdict.rules).filter(|rule| !rule.passed).collect();
+    let reasons: Vec<String> =
+        if failed.is_empty() { row.reasons.clone() } else { failed.iter().map(|rule| rule.reason.clone()).collect() };
+    let summary = format!("the gate refused {version}: {}", reasons.join("; "));
+    let condition = Condition::new(Rule::GateFailed, &run.job, format!("run {}", run.id), summary)
+        .of_run(run.id, Some(&row.target));
+    let number = |value: Option<f64>| value.map_or_else(|| "undefined".to_owned(), |value| format!("{value:.6}"));
+    let (values, limits): (Vec<_>, Vec<_>) = failed
+        .iter()
+        .map(|rule| (format!("{} {}", rule.rule, number(rule.value)), format!("{} {}", rule.rule, rule.limit)))
+        .unzip();
+    let kept = match champion {
+        Some(champion) => format!("The version is kept and marked as rejected; {champion} stays in service."),
+        None => "The version is kept and marked as rejected; no version is in service.".to_owned(),
+    };
+    Condition { done: kept, details: reasons, ..condition }.measured(values.join(", "), limits.join(", "))
+}
+
+/// Stopped early, so it had its chance, and its MAE is not below that of the best naive forecast on the same points.
+fn no_better_than_naive(run: &Run, row: &RunTarget, metadata: &Metadata) -> Option<Condition> {
+    let most = metadata.parameters.get("epochs")?.as_u64()?;
+    let skill = metadata.metrics.skill.filter(|skill| *skill <= 0.0)?;
+    if metadata.epochs as u64 >= most {
+        return None;
+    }
+    let own = metadata.metrics.own.scaled.mae;
+    let naive = metadata.metrics.naive.values().map(|naive| naive.scaled.mae).fold(f64::INFINITY, f64::min);
+    let summary = format!(
+        "stopped early at epoch {} with {} no better than a naive forecast (skill {skill:.3})",
+        metadata.epochs, metadata.version
+    );
+    let condition = Condition::new(Rule::NoBetterThanNaive, &run.job, format!("run {}", run.id), summary)
+        .of_run(run.id, Some(&row.target));
+    let limit = format!("MAE {naive:.6}, the best naive forecast's on the same points");
+    Some(Condition { epoch: Some(metadata.best_epoch as i64), ..condition }.measured(format!("MAE {own:.6}"), limit))
+}
+
+fn promoted(run: &Run, row: &RunTarget, promotion: &store::Promotion, metadata: Option<&Metadata>) -> Condition {
+    let before = match &promotion.previous_version {
+        Some(previous) => format!("in the place of {previous}"),
+        None => "as the first one".to_owned(),
+    };
+    let summary = format!("{} came into service {before}", promotion.version);
+    let condition = Condition::new(Rule::Promotion, &run.job, format!("promotion {}", promotion.id), summary)
+        .of_run(run.id, Some(&row.target));
+    let details = metadata.map_or_else(Vec::new, |m| {
+        let skill = m.metrics.skill.map_or_else(String::new, |skill| format!(", skill {skill:.3}"));
+        let mut lines =
+            vec![format!("MAE {:.6}, MSE {:.6}{skill}", m.metrics.own.scaled.mae, m.metrics.own.scaled.mse)];
+        lines.extend(m.verdict.rules.iter().map(|rule| rule.reason.clone()));
+        lines
+    });
+    Condition { since: promotion.settled_at.unwrap_or(condition.since), details, ..condition }
+}

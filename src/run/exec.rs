@@ -1,0 +1,172 @@
+//! Kind `exec`: a program of one's own as a job.
+//!
+//! The program gets one JSON document on its standard input: `protocol` (1), `run` (`id`, `job`, `attempt`), `settings` (the
+//! table `[exec.settings]`), `models` and `directory` (paths: the registry; where it may leave files of this run, kept between
+//! attempts).
+//!
+//! On its standard output it may write lines of JSON, each an object with one of these keys; every other line is talk and goes
+//! to the log, as does its standard error:
+//! - `{"progress": 0.4, "message": "reading"}`: share done, 0 to 1; the message may be left out
+//! - `{"metric": "rows", "value": 1234.0}`: a number to keep
+//! - `{"artifact": "report", "path": "report.html"}`: a file that it made, from `directory` where not absolute
+//!
+//! Its exit code says how it went: 0 done, 3 done and refused (the run is `rejected`), 75 failed for a reason that may be gone
+//! next time (`[run] attempts`), others failed. On SIGTERM it is to end soon; the same attempt is not started again, the run is.
+
+use super::{Context, Error, ExecEnd};
+use crate::event::{Event, Listener};
+use crate::job::{Exec, Job};
+use crate::store::{Claim, Output};
+use serde::Deserialize;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+
+const REFUSED: i32 = 3;
+const TRANSIENT: i32 = 75;
+/// A line that is longer is talk, whatever it holds.
+const LINE: usize = 64 * 1024;
+
+/// What a line may say.
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(untagged)]
+enum Line {
+    Progress { progress: f64, message: Option<String> },
+    Metric { metric: String, value: f64 },
+    Artifact { artifact: String, path: PathBuf },
+}
+
+/// Runs the program to its end. `Ok(false)` when it says that what it made is refused.
+pub(super) async fn exec(
+    context: &Context,
+    job: &Job,
+    settings: &Exec,
+    claim: Claim,
+    stop: &AtomicBool,
+    listener: &Listener,
+) -> Result<bool, Error> {
+    let program = settings.command.first().cloned().unwrap_or_default();
+    let failed = |problem: String, ended| Error::Exec { program: program.clone(), problem, ended };
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    let directory = absolute(context.settings.runs.dir.join(claim.run_id.to_string()));
+    std::fs::create_dir_all(&directory)
+        .map_err(|e| failed(format!("{} could not be made: {e}", directory.display()), ExecEnd::Failed))?;
+    let input = json!({
+        "protocol": 1,
+        "run": { "id": claim.run_id, "job": job.name, "attempt": claim.attempt },
+        "settings": settings.settings,
+        "models": absolute(context.settings.registry.dir.clone()),
+        "directory": directory,
+    });
+
+    let mut command = Command::new(&program);
+    command.args(&settings.command[1..]).envs(&settings.environment);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    if let Some(dir) = &settings.directory {
+        command.current_dir(dir);
+    }
+    let mut child = command.spawn().map_err(|e| failed(format!("it could not be started: {e}"), ExecEnd::Failed))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let document = input.to_string();
+        // a program that does not read its input is fine
+        tokio::spawn(async move { stdin.write_all(document.as_bytes()).await });
+    }
+    let asked = async {
+        while !stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let reading = read(context, claim, &mut child, &directory, listener);
+    let read = tokio::select! {
+        read = reading => Some(read),
+        () = asked => None,
+    };
+    if let Some(read) = read {
+        read?;
+    } else if let Some(pid) = child.id() {
+        // as a member of the worker's group it has had the signal already, unless it was started in the foreground
+        terminate(pid);
+    }
+    let status = child.wait().await.map_err(|e| failed(format!("its end was not seen: {e}"), ExecEnd::Failed))?;
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(REFUSED) => Ok(false),
+        _ if stop.load(Ordering::Relaxed) => Err(failed("it was stopped".to_owned(), ExecEnd::Stopped)),
+        Some(TRANSIENT) => Err(failed("it ended with code 75: trying again may help".to_owned(), ExecEnd::Transient)),
+        Some(code) => Err(failed(format!("it ended with code {code}; the run's log may say why"), ExecEnd::Failed)),
+        None => Err(failed(format!("it was killed ({status})"), ExecEnd::Failed)),
+    }
+}
+
+fn terminate(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+        // one that is gone needs no signal
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap_or_default();
+    }
+}
+
+/// Reads what it says until it closes its output.
+async fn read(
+    context: &Context,
+    claim: Claim,
+    child: &mut Child,
+    directory: &std::path::Path,
+    listener: &Listener,
+) -> Result<(), Error> {
+    let Some(stdout) = child.stdout.take() else { return Ok(()) };
+    let mut lines = BufReader::new(stdout);
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        let n = lines.read_until(b'\n', &mut bytes).await.unwrap_or(0);
+        if n == 0 {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.trim_end();
+        match parse(text) {
+            Some(Line::Progress { progress, message }) => {
+                let message = message.map_or_else(String::new, |message| format!(": {message}"));
+                listener(Event::Remark(format!("{:.0} %{message}", progress.clamp(0.0, 1.0) * 100.0)));
+            }
+            Some(Line::Metric { metric, value }) => {
+                context.store.record_output(claim, &Output::Metric { name: metric, value }).await?;
+            }
+            Some(Line::Artifact { artifact, path }) => {
+                let path = directory.join(path).display().to_string();
+                context.store.record_output(claim, &Output::Artifact { name: artifact, path }).await?;
+            }
+            None => listener(Event::Remark(text.to_owned())),
+        }
+    }
+}
+
+fn parse(line: &str) -> Option<Line> {
+    if line.len() > LINE || !line.starts_with('{') { None } else { serde_json::from_str(line).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_told_from_talk() {
+        let check = |line: &str, expected: Option<Line>| assert_eq!(parse(line), expected, "{line}");
+        check("{\"progress\": 0.5}", Some(Line::Progress { progress: 0.5, message: None }));
+        let message = Some("x".to_owned());
+        check("{\"progress\": 1, \"message\": \"x\"}", Some(Line::Progress { progress: 1.0, message }));
+        check("{\"metric\": \"rows\", \"value\": 3}", Some(Line::Metric { metric: "rows".to_owned(), value: 3.0 }));
+        let path = PathBuf::from("a.html");
+        check(
+            "{\"artifact\": \"report\", \"path\": \"a.html\"}",
+            Some(Line::Artifact { artifact: "report".to_owned(), path }),
+        );
+        for talk in ["", "hello", "{", "{\"metric\": \"rows\"}", "[1]", "{\"progress\": \"soon\"}"] {
+            check(talk, None);
+        }
+    }
+}

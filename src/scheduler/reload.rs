@@ -1,0 +1,58 @@
+//! Job files → what changed since they were read last.
+
+use crate::document::Problem;
+use crate::job::{self, Job};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What tells one state of a file from another without reading it: editors that replace files change the inode.
+type Print = (u64, u64, i64, i64, i64, i64);
+
+/// The files as they were read last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known(BTreeMap<PathBuf, Print>);
+
+impl Known {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What is different now.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    /// The files as they are now.
+    pub(super) known: Known,
+    /// Jobs whose files are new or changed, by name: whole, or what is wrong.
+    pub(super) changed: Vec<(String, Result<Job, Vec<Problem>>)>,
+    /// All names that files have now.
+    pub(super) names: Vec<String>,
+    /// The directory itself cannot be read: nothing is known of any file.
+    pub(super) unreadable: Option<Problem>,
+    /// Whether it was asked for by SIGHUP.
+    pub(super) asked: bool,
+}
+
+/// Reads what is new or changed in `dir` since `known`. Takes as long as reading takes: not for the loop's thread.
+pub(super) fn load(dir: &Path, known: &Known, asked: bool) -> Loaded {
+    let files = match job::files(dir) {
+        Ok(files) => files,
+        Err(problem) => return Loaded { known: known.clone(), unreadable: Some(problem), asked, ..Loaded::default() },
+    };
+    let mut loaded = Loaded { asked, ..Loaded::default() };
+    for file in files {
+        let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        // gone between two looks, or a link to nowhere: the next look or the reading says so
+        let print = fs::metadata(&file)
+            .map(|m| (m.dev(), m.ino(), m.size() as i64, m.mtime(), m.mtime_nsec(), m.ctime_nsec() ^ m.ctime()))
+            .unwrap_or_default();
+        if asked || known.0.get(&file) != Some(&print) {
+            loaded.changed.push((name.clone(), Job::read(&file, &[])));
+        }
+        loaded.names.push(name);
+        loaded.known.0.insert(file, print);
+    }
+    loaded
+}

@@ -1,0 +1,56 @@
+//! The next due time, set in tokio-cron-scheduler as a one-shot.
+//!
+//! The times are computed here and not there: it would freeze a zone's offset (its issue 107). Only the next one is set, so ten
+//! thousand jobs cost one timer. A shot that is lost or comes early is made good by the loop's own tick.
+
+use super::Error;
+use super::wake::Wake;
+use chrono::{DateTime, Utc};
+use std::time::Instant;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_cron_scheduler::{Job, JobScheduler};
+
+/// One timer.
+pub(super) struct Timer {
+    scheduler: JobScheduler,
+    send: UnboundedSender<Wake>,
+    set: Option<(DateTime<Utc>, uuid::Uuid)>,
+}
+
+impl Timer {
+    pub(super) async fn start(send: UnboundedSender<Wake>) -> Result<Self, Error> {
+        let scheduler = JobScheduler::new().await.map_err(failed)?;
+        scheduler.start().await.map_err(failed)?;
+        Ok(Self { scheduler, send, set: None })
+    }
+
+    /// Sets it to `at`, instead of what it was set to.
+    pub(super) async fn arm(&mut self, at: Option<DateTime<Utc>>) -> Result<(), Error> {
+        if self.set.map(|(set, _)| set) == at {
+            return Ok(());
+        }
+        if let Some((_, id)) = self.set.take() {
+            // one that went off is gone already
+            self.scheduler.remove(&id).await.map_err(failed)?;
+        }
+        let Some(at) = at else { return Ok(()) };
+        let wait = (at - Utc::now()).to_std().unwrap_or_default();
+        let send = self.send.clone();
+        // Times years ahead are further than the clock can say; they are set again before then.
+        let instant = Instant::now().checked_add(wait.min(std::time::Duration::from_hours(24)));
+        let job = Job::new_one_shot_at_instant_async(instant.unwrap_or_else(Instant::now), move |_, _| {
+            // the loop is gone only when the daemon ends
+            send.send(Wake::Timer).unwrap_or_default();
+            Box::pin(std::future::ready(()))
+        })
+        .map_err(failed)?;
+        let id = self.scheduler.add(job).await.map_err(failed)?;
+        self.set = Some((at, id));
+        Ok(())
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn failed(error: tokio_cron_scheduler::JobSchedulerError) -> Error {
+    Error::Timer(error.to_string())
+}

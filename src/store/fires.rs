@@ -1,0 +1,107 @@
+//! A trigger's due instants become runs: by their keys, before anything starts.
+
+use chrono::{DateTime, Utc};
+
+use super::run::{RunRow, run_columns};
+use super::{Lead, NewRun, Result, Run, RunState, Store, clean, now, stamp};
+
+/// What is written down together with the runs, or instead of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// Every due instant up to here is decided on.
+    pub fired_up_to: Option<DateTime<Utc>>,
+    /// Ends of other jobs' runs up to here were looked at.
+    pub after_up_to: Option<DateTime<Utc>>,
+    /// Why a due trigger started nothing.
+    pub skipped_because: Option<String>,
+}
+
+impl Store {
+    /// Queues the runs whose keys are not used yet, and writes down what was decided: both or neither. Returns those that are
+    /// queued now; a key that was used means that this was done before.
+    pub async fn fire(&self, lead: Lead, job: &str, decision: &Decision, runs: &[NewRun<'_>]) -> Result<Vec<Run>> {
+        let rows: Vec<RunRow> = in_transaction!(self, |tx| {
+            led!(tx, lead);
+            let mut rows = Vec::new();
+            for new in runs {
+                let row: Option<RunRow> = sqlx::query_as(concat!(
+                    "INSERT INTO runs (run_key, job, kind, cause, state, job_toml, queued_at, scheduled_for, supervised)
+                     VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, TRUE)
+                     ON CONFLICT (run_key) DO NOTHING
+                     RETURNING ",
+                    run_columns!()
+                ))
+                .bind(new.run_key)
+                .bind(new.job)
+                .bind(new.kind)
+                .bind(new.cause)
+                .bind(new.job_toml)
+                .bind(now())
+                .bind(new.scheduled_for.map(stamp))
+                .fetch_optional(&mut *tx)
+                .await?;
+                rows.extend(row);
+            }
+            sqlx::query(
+                "UPDATE jobs SET fired_up_to = COALESCE($2, fired_up_to), after_up_to = COALESCE($3, after_up_to),
+                     skipped_because = COALESCE($4, skipped_because),
+                     skipped_at = CASE WHEN $4 IS NULL THEN skipped_at ELSE $5 END
+                 WHERE name = $1",
+            )
+            .bind(job)
+            .bind(decision.fired_up_to.map(stamp))
+            .bind(decision.after_up_to.map(stamp))
+            .bind(decision.skipped_because.as_deref().map(clean))
+            .bind(now())
+            .execute(&mut *tx)
+            .await?;
+            rows
+        });
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// Queued and running runs; oldest first.
+    pub async fn open_runs(&self) -> Result<Vec<Run>> {
+        let rows: Vec<RunRow> = on_pool!(self, |pool| {
+            sqlx::query_as(concat!(
+                "SELECT ",
+                run_columns!(),
+                " FROM runs WHERE state IN ('queued', 'running') ORDER BY id"
+            ))
+            .fetch_all(pool)
+            .await?
+        });
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// Runs of a job that ended at `since` or later: when, which and how; oldest first.
+    pub async fn ended_since(&self, job: &str, since: DateTime<Utc>) -> Result<Vec<(DateTime<Utc>, i64, RunState)>> {
+        let rows: Vec<(DateTime<Utc>, i64, String)> = on_pool!(self, |pool| {
+            sqlx::query_as(
+                "SELECT ended_at, id, state FROM runs WHERE job = $1 AND ended_at >= $2 ORDER BY ended_at, id LIMIT 1000",
+            )
+            .bind(job)
+            .bind(stamp(since))
+            .fetch_all(pool)
+            .await?
+        });
+        rows.into_iter().map(|(at, id, state)| Ok((at, id, state.parse()?))).collect()
+    }
+
+    /// Jobs of which a run ended at `since` or later, with their kinds.
+    pub async fn jobs_that_ended(&self, since: DateTime<Utc>) -> Result<Vec<(String, String)>> {
+        Ok(on_pool!(self, |pool| {
+            sqlx::query_as("SELECT DISTINCT job, kind FROM runs WHERE ended_at >= $1")
+                .bind(stamp(since))
+                .fetch_all(pool)
+                .await?
+        }))
+    }
+
+    /// When the job's last run ended.
+    pub async fn last_ended(&self, job: &str) -> Result<Option<DateTime<Utc>>> {
+        Ok(on_pool!(self, |pool| {
+            sqlx::query_scalar("SELECT MAX(ended_at) FROM runs WHERE job = $1").bind(job).fetch_one(pool).await?
+        }))
+    }
+}
