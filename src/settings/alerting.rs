@@ -75,7 +75,7 @@ impl Smtp {
         })
     }
 
-    /// The password: as set, from its file, or systemd's credential `smtp-password`. Err: the file cannot
+    /// The password: as set, as the credential `smtp-password`, or from its file. Err: the file cannot
     /// be read, or everybody can.
     pub fn password(&self) -> Result<Option<String>, credential::Error> {
         secret(self.password.as_deref(), self.password_file.as_deref(), "smtp-password")
@@ -164,7 +164,7 @@ impl Default for Webhook {
 }
 
 impl Webhook {
-    /// The secret: as set, from its file, or systemd's credential `webhook-secret`. Err: the file cannot
+    /// The secret: as set, as the credential `webhook-secret`, or from its file. Err: the file cannot
     /// be read, or everybody can.
     pub fn secret(&self) -> Result<Option<String>, credential::Error> {
         secret(self.secret.as_deref(), self.secret_file.as_deref(), "webhook-secret")
@@ -208,7 +208,7 @@ fn an_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Strin
     }
 }
 
-/// A secret: as set, else what its file holds, else systemd's credential of that name.
+/// A secret: as set, else systemd's credential of that name, else what its file holds.
 fn secret(value: Option<&str>, file: Option<&Path>, name: &str) -> Result<Option<String>, credential::Error> {
     if let Some(value) = value {
         return Ok(Some(value.to_owned()));
