@@ -11,6 +11,7 @@ mod jobs;
 mod man;
 mod models;
 mod output;
+mod plan;
 mod predict;
 mod probe;
 mod progress;
@@ -129,7 +130,10 @@ pub fn main() -> ExitCode {
 async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
     let config = cli.config.as_deref();
     match cli.command {
-        Command::Check(args) => check::check(&args, config, output),
+        Command::Check(args) => match &args.plan {
+            Some(job) => plan::plan(job, &args, config, output).await,
+            None => check::check(&args, config, output),
+        },
         Command::Daemon(_) => daemon::daemon(config).await,
         Command::Jobs(args) => jobs::list(&args, config, output).await,
         Command::Trigger(args) => trigger::trigger(&args, config, output).await,

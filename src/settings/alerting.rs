@@ -75,8 +75,7 @@ impl Smtp {
         })
     }
 
-    /// The password: as set, as the credential `smtp-password`, or from its file. Err: the file cannot
-    /// be read, or everybody can.
+    /// The password: as set, from its file, or systemd's credential `smtp-password`. Err: its file cannot be used.
     pub fn password(&self) -> Result<Option<String>, credential::Error> {
         secret(self.password.as_deref(), self.password_file.as_deref(), "smtp-password")
     }
@@ -164,8 +163,7 @@ impl Default for Webhook {
 }
 
 impl Webhook {
-    /// The secret: as set, as the credential `webhook-secret`, or from its file. Err: the file cannot
-    /// be read, or everybody can.
+    /// The secret: as set, from its file, or systemd's credential `webhook-secret`. Err: its file cannot be used.
     pub fn secret(&self) -> Result<Option<String>, credential::Error> {
         secret(self.secret.as_deref(), self.secret_file.as_deref(), "webhook-secret")
     }
@@ -213,8 +211,7 @@ fn secret(value: Option<&str>, file: Option<&Path>, name: &str) -> Result<Option
     if let Some(value) = value {
         return Ok(Some(value.to_owned()));
     }
-    let file = credential::file_of(name).or_else(|| file.map(Path::to_owned));
-    file.map(|file| credential::read(&file)).transpose()
+    credential::file_of(name).or_else(|| file.map(Path::to_owned)).map(|file| credential::read(&file)).transpose()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ mod judging;
 mod resume;
 mod training;
 
-use super::{Context, Error, promotion};
+use super::{Context, Division, Error, promotion};
 use crate::data::{DataVersion, Target};
 use crate::event::{Event, Listener};
 use crate::job::{Job, Retrain};
@@ -20,6 +20,7 @@ use resume::{Resumed, checkpoint_path};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 use training::train_watched;
 
@@ -61,6 +62,11 @@ pub(super) async fn retrain(
         let row = RunTarget { target: target.to_string(), ..begun() };
         context.store.save_target(claim, &row).await?;
     }
+    if settings.memory_limit.is_some() {
+        // what cannot be held should not be read either
+        let rows = context.source().await?.describe().await?.rows as usize;
+        Division::of(settings, resumed.targets.len(), rows, rows)?;
+    }
     let read = read_and_prepare(context, settings.recipe, resumed.until, &listener).await;
     let probed = probe.await.map_err(|_| Error::Panicked { target: first })??;
     let (prepared, data_version) = read?;
@@ -69,6 +75,10 @@ pub(super) async fn retrain(
     }
     tracing::info!(version = %probed.version, path = %probed.path.display(), "ONNX Runtime loaded");
     let library = Library::load(&probed)?;
+    let (rows, windows) = (data_version.rows as usize, prepared.train(first).len());
+    let division = Division::of(settings, resumed.targets.len(), rows, windows)?;
+    listener(Event::Remark(division.sentence()));
+    let side_by_side = Arc::new(Semaphore::new(division.side_by_side));
     let shared = Arc::new(Shared {
         context: context.clone(),
         job: job.clone(),
@@ -79,14 +89,17 @@ pub(super) async fn retrain(
         library,
         stop,
         failed: AtomicBool::new(false),
-        budget: Budget::new(std::thread::available_parallelism().map_or(1, usize::from)),
+        budget: Budget::new(division.threads),
         listener,
     });
 
     let mut targets = JoinSet::new();
     for &target in &resumed.targets {
         let shared = Arc::clone(&shared);
+        let side_by_side = Arc::clone(&side_by_side);
         targets.spawn(async move {
+            // in the targets' order; never closed
+            let _place = side_by_side.acquire().await;
             let result = one_target(&shared, target).await;
             if let Err(error) = &result {
                 if !error.is_cancelled() {
