@@ -295,7 +295,7 @@ fn under_journal(arguments: &str, right: bool) -> (Vec<Fields>, String) {
 
 type Fields = BTreeMap<String, String>;
 
-/// Source: systemd.io/JOURNAL_NATIVE_PROTOCOL. `NAME=VALUE` and a line break, or `NAME`, a line break, the length in eight
+/// Source: `systemd.io/JOURNAL_NATIVE_PROTOCOL`. `NAME=VALUE` and a line break, or `NAME`, a line break, the length in eight
 /// bytes, little end first, the value and a line break.
 fn fields(mut entry: &[u8]) -> Fields {
     let mut fields = Fields::new();
