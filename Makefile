@@ -15,7 +15,7 @@ VENV_DATA := $(CARGO_TARGET_DIR)/venv-data
 REIMPORT := tests/reimport/Cargo.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help build onnxruntime demo test test-tools lint test-reimport test-systemd bench-peers bench-data install clean
+.PHONY: help build onnxruntime demo test test-tools lint test-reimport test-systemd bench bench-peers bench-speed bench-data install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,13 @@ test-tools: onnxruntime
 test-reimport: onnxruntime ## read an exported model back with Burn's ONNX importer
 	cargo test --locked --test export
 	REIMPORT_DIR=$(CARGO_TARGET_DIR)/reimport cargo test --locked --manifest-path $(REIMPORT) -- --nocapture
+
+bench: ## time the training's parts: forward and backward, packing, epochs, export (ARGS passes on to divan)
+	cargo bench --locked --bench training -- $(ARGS)
+
+bench-speed: build onnxruntime ## time an epoch beside PyTorch and Keras (ARGS="FILE.csv… --threads 1 2")
+	@PYTHON=$(PYTHON) tests/prepare venv $(VENV_PEERS) benches/peers/requirements.txt
+	$(VENV_PEERS)/bin/python benches/peers/speed --retraind $(RETRAIND) $(ARGS)
 
 bench-peers: build onnxruntime ## compare with the Keras reference training (ARGS="--help" for options)
 	@PYTHON=$(PYTHON) tests/prepare venv $(VENV_PEERS) benches/peers/requirements.txt

@@ -6,6 +6,8 @@
 pub mod document;
 /// `"5m"`, as people write durations.
 pub mod duration;
+/// `"2 GiB"`, as people write amounts of memory.
+pub mod bytes;
 /// Errors as people read them.
 pub mod error;
 /// What the rooms say → the journal, lines, JSON.

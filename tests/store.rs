@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use retraind::store::{
-    Claim, Epoch, Error, Metrics, NewAlert, NewMessage, NewPromotion, NewRun, Notice, OutboxState, Outcome, Owner,
-    Prediction, PromotionKind, PromotionState, Run, RunState, RunTarget, Settlement, Store, TargetState, Telling, Told,
-    Version,
+    Claim, Decision, Ending, Epoch, Error, Lead, Life, Metrics, NewAlert, NewMessage, NewPromotion, NewRun, Notice,
+    OutboxState, Outcome, Owner, Prediction, PromotionKind, PromotionState, Run, RunState, RunTarget, Settlement, Step,
+    Store, TargetState, Telling, Told, Version,
 };
 use sqlx::{ConnectOptions as _, Connection as _};
 use support::postgres::Cluster;
@@ -43,6 +43,7 @@ contracts! {
     a_queued_run_can_be_cancelled_and_then_not_started,
     a_given_up_attempt_writes_nothing,
     states_move_as_the_model_says,
+    one_schedules_at_a_time,
     epochs_come_back_as_recorded,
     targets_are_replaced_by_what_is_known_later,
     a_version_is_registered_once_and_never_changed,
@@ -329,55 +330,31 @@ async fn a_given_up_attempt_writes_nothing(database: &Database) {
     ));
 }
 
-/// What may happen to a run; attempts are picked freely, so most writes come from the wrong one.
-#[derive(Debug, Clone)]
-enum Event {
-    Start,
-    NextAttempt(i64),
-    Finish(i64, RunState),
-    CancelQueued,
-    Write(i64),
-}
-
-/// The rules, without a database: returns whether the event is allowed.
-fn step(state: &mut RunState, attempt: &mut i64, event: &Event) -> bool {
-    let holds = |claimed: i64, state: RunState, attempt: i64| state == RunState::Running && claimed == attempt;
-    match *event {
-        Event::Start if *state == RunState::Queued => {
-            *state = RunState::Running;
-            *attempt += 1;
-        }
-        Event::CancelQueued if *state == RunState::Queued => *state = RunState::Cancelled,
-        Event::NextAttempt(claimed) if holds(claimed, *state, *attempt) => *attempt += 1,
-        Event::Finish(claimed, end) if holds(claimed, *state, *attempt) => *state = end,
-        Event::Write(claimed) => return holds(claimed, *state, *attempt),
-        _ => return false,
-    }
-    true
-}
-
-fn events() -> impl Strategy<Value = Vec<Event>> {
+/// Attempts are picked freely, so most writes come from the wrong one.
+fn steps() -> impl Strategy<Value = Vec<Step>> {
     let ends: Vec<_> = RunState::ALL.iter().copied().filter(|state| state.is_final()).collect();
-    let event = prop_oneof![
-        3 => Just(Event::Start),
-        2 => (0..4i64).prop_map(Event::NextAttempt),
-        2 => (0..4i64, prop::sample::select(ends)).prop_map(|(attempt, end)| Event::Finish(attempt, end)),
-        1 => Just(Event::CancelQueued),
-        3 => (0..4i64).prop_map(Event::Write),
+    let step = prop_oneof![
+        3 => Just(Step::Start),
+        2 => (0..4i64).prop_map(Step::NextAttempt),
+        2 => (0..4i64).prop_map(Step::Requeue),
+        2 => (0..4i64, prop::sample::select(ends)).prop_map(|(attempt, end)| Step::End(attempt, end)),
+        1 => Just(Step::CancelQueued),
+        3 => (0..4i64).prop_map(Step::Write),
     ];
-    prop::collection::vec(event, 1..12)
+    prop::collection::vec(step, 1..12)
 }
 
 async fn states_move_as_the_model_says(database: &Database) {
     let store = database.open().await;
+    let lead = store.take_lead(&some_owner(), |_| true).await.unwrap();
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || {
         let cases = std::cell::Cell::new(0);
         let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) };
         proptest::test_runner::TestRunner::new(config)
-            .run(&events(), |events| {
+            .run(&steps(), |steps| {
                 cases.set(cases.get() + 1);
-                runtime.block_on(obeys(&store, &format!("case {}", cases.get()), &events));
+                runtime.block_on(obeys(&store, lead, &format!("case {}", cases.get()), &steps));
                 Ok(())
             })
             .unwrap();
@@ -386,32 +363,65 @@ async fn states_move_as_the_model_says(database: &Database) {
     .unwrap();
 }
 
-async fn obeys(store: &Store, run_key: &str, events: &[Event]) {
+async fn obeys(store: &Store, lead: Lead, run_key: &str, steps: &[Step]) {
     let id = store.enqueue_run(new_run(run_key)).await.unwrap().id;
-    let (mut state, mut attempt) = (RunState::Queued, 0);
-    for event in events {
+    let mut life = Life::QUEUED;
+    for step in steps {
         let claim = |attempt| Claim { run_id: id, attempt };
-        let result = match *event {
-            Event::Start => store.start_run(id, &some_owner()).await.map(|_| ()),
-            Event::NextAttempt(attempt) => store.next_attempt(claim(attempt), &some_owner()).await.map(|_| ()),
-            Event::Finish(attempt, end) => store.finish_run(claim(attempt), &outcome(end)).await,
-            Event::CancelQueued => store.cancel_queued_run(id, "model").await,
-            Event::Write(attempt) => store.record_epochs(claim(attempt), "views", &[epoch(attempt, 1)]).await,
+        let result = match *step {
+            Step::Start => store.start_run(id, &some_owner()).await.map(|_| ()),
+            Step::NextAttempt(attempt) => store.next_attempt(claim(attempt), &some_owner()).await.map(|_| ()),
+            Step::Requeue(attempt) => store.requeue_run(lead, claim(attempt), Ending::Died, "model", None).await,
+            Step::End(attempt, end) => store.finish_run(claim(attempt), &outcome(end)).await,
+            Step::CancelQueued => store.cancel_queued_run(id, "model").await,
+            Step::Write(attempt) => store.record_epochs(claim(attempt), "views", &[epoch(attempt, 1)]).await,
         };
-        let was_final = state.is_final();
-        let allowed = step(&mut state, &mut attempt, event);
+        let next = life.after(*step);
         match &result {
-            Ok(()) => assert!(allowed, "{event:?} must be refused in {events:?}"),
+            Ok(()) => assert!(next.is_some(), "{step:?} must be refused in {steps:?}"),
             Err(Error::Fenced { .. } | Error::NotInState { .. }) => {
-                assert!(!allowed, "{event:?} refused in {events:?}");
+                assert!(next.is_none(), "{step:?} refused in {steps:?}");
             }
-            Err(other) => panic!("{event:?}: {other}"),
+            Err(other) => panic!("{step:?}: {other}"),
         }
-        assert!(!was_final || result.is_err(), "final is final: {event:?}");
+        assert!(!life.state.is_final() || result.is_err(), "final is final: {step:?}");
+        life = next.unwrap_or(life);
         let run = store.run(id).await.unwrap();
-        assert_eq!((run.state, run.attempt), (state, attempt), "after {event:?} in {events:?}");
-        assert_eq!(run.ended_at.is_some(), state.is_final());
+        assert_eq!((run.state, run.attempt), (life.state, life.attempt), "after {step:?} in {steps:?}");
+        assert_eq!(run.ended_at.is_some(), life.state.is_final());
     }
+    // a run that is left running would keep the next case's from starting
+    if life.state == RunState::Running {
+        store.finish_run(Claim { run_id: id, attempt: life.attempt }, &outcome(RunState::Failed)).await.unwrap();
+    }
+}
+
+async fn one_schedules_at_a_time(database: &Database) {
+    let store = database.open().await;
+    let first = store.take_lead(&some_owner(), |_| false).await.unwrap();
+    let decision = Decision { skipped_because: Some("none".into()), ..Decision::default() };
+    let runs =
+        [NewRun { job: "weekly", ..new_run("weekly/cron/1") }, NewRun { job: "weekly", ..new_run("weekly/cron/2") }];
+    assert_eq!(store.fire(first, "weekly", &decision, &runs).await.unwrap().len(), 2);
+    assert!(store.fire(first, "weekly", &decision, &runs).await.unwrap().is_empty(), "keys are used once");
+    // whoever takes over shuts the other one out
+    let second = store.take_lead(&Owner { pid: 4343, ..some_owner() }, |_| true).await.unwrap();
+    assert!(matches!(store.fire(first, "weekly", &decision, &[]).await, Err(Error::NotLeading { .. })));
+    assert!(matches!(store.start_attempt(first, 1, &some_owner(), "n").await, Err(Error::NotLeading { .. })));
+    assert!(matches!(store.keep_lead(first).await, Err(Error::NotLeading { .. })));
+    let claim = store.start_attempt(second, 1, &some_owner(), "nonce").await.unwrap();
+    assert!(matches!(store.take_run(claim, "another", &some_owner()).await, Err(Error::Fenced { .. })));
+    store.take_run(claim, "nonce", &Owner { pid: 4444, ..some_owner() }).await.unwrap();
+    store.end_attempt(claim, Ending::Transient, "a word").await.unwrap();
+    store.requeue_run(second, claim, Ending::Died, "not heard", None).await.unwrap();
+    let words = store.attempts(1).await.unwrap();
+    assert_eq!((words.len(), words[0].ending, words[0].error.as_deref()), (1, Ending::Transient, Some("a word")));
+    assert!(matches!(store.take_run(claim, "nonce", &some_owner()).await, Err(Error::Fenced { .. })), "given up");
+    let before = store.bell().await.unwrap().0;
+    store.cancel_queued_run(1, "enough").await.unwrap();
+    assert!(store.bell().await.unwrap().0 > before, "the scheduler is told");
+    store.give_up_lead(second).await.unwrap();
+    assert_eq!(store.scheduler().await.unwrap().owner, None);
 }
 
 fn outcome(end: RunState) -> Outcome {
@@ -569,10 +579,11 @@ async fn predictions_are_saved_all_or_none(database: &Database) {
 async fn the_dead_are_reaped_and_the_living_left_alone(database: &Database) {
     let store = database.open().await;
     store.enqueue_run(new_run("queued")).await.unwrap();
-    let dead = started(&store, "dead").await;
-    let alive = store.enqueue_run(new_run("alive")).await.unwrap();
+    let dead = store.begin_run(new_run("dead"), &some_owner()).await.unwrap().claim().unwrap();
     let this = Owner::this_process().unwrap();
-    store.start_run(alive.id, &this).await.unwrap();
+    let alive = store.begin_run(new_run("alive"), &this).await.unwrap();
+    // a daemon's runs are for the daemon to judge: it may take them up again
+    let supervised = started(&store, "supervised").await;
 
     assert!(store.reap(|_| true).await.unwrap().is_empty());
     let reaped = store.reap(|owner| *owner == this).await.unwrap();
@@ -582,6 +593,7 @@ async fn the_dead_are_reaped_and_the_living_left_alone(database: &Database) {
     assert_eq!((run.state, run.error.as_deref()), (RunState::Failed, Some(text)));
     assert_eq!(store.run(alive.id).await.unwrap().state, RunState::Running);
     assert!(store.reap(Owner::is_alive).await.unwrap().is_empty());
+    assert_eq!(store.run(supervised.run_id).await.unwrap().state, RunState::Running);
     assert!(matches!(store.record_epochs(dead, "views", &[epoch(1, 1)]).await, Err(Error::Fenced { .. })));
 }
 
@@ -593,8 +605,8 @@ const VICTIM: &str = "RETRAIND_TEST_VICTIM_WRITES_TO";
 async fn the_victim() {
     let Ok(url) = std::env::var(VICTIM) else { return };
     let store = Store::open(&url).await.unwrap();
-    let run = store.enqueue_run(new_run("victim")).await.unwrap();
-    let claim = store.start_run(run.id, &Owner::this_process().unwrap()).await.unwrap();
+    let run = store.begin_run(new_run("victim"), &Owner::this_process().unwrap()).await.unwrap();
+    let claim = run.claim().unwrap();
     println!("run={};", run.id);
     for first in (1..).step_by(BATCH as usize) {
         let batch: Vec<_> = (first..first + BATCH).map(|n| epoch(claim.attempt, n)).collect();

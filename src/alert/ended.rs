@@ -57,6 +57,17 @@ pub(super) async fn steps(
         let promotions = if limits.promotion { store.promotions(Some(&row.target)).await? } else { Vec::new() };
         let ours = promotions.into_iter().filter(|p| p.run_id == Some(run.id) && p.state == PromotionState::Done);
         for promotion in ours {
+            let replaced = store.open_alerts().await?.into_iter().filter(|alert| {
+                alert.rule == Rule::Degradation.as_str() && alert.target == row.target && alert.resolved_at.is_none()
+            });
+            let how = format!("{} has taken its place", promotion.version);
+            steps.extend(replaced.map(|alert| Step::Resolve {
+                rule: Rule::Degradation,
+                job: alert.job,
+                target: alert.target,
+                onset: Some(alert.onset),
+                how: how.clone(),
+            }));
             steps.push(Step::raise(promoted(run, &row, &promotion, metadata.as_ref())));
         }
     }

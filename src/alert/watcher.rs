@@ -113,7 +113,17 @@ impl Watcher {
             self.queue.push_back(Step::RunDone(run.id));
             self.write().await?;
         }
-        self.runs.retain(|id, _| running.iter().any(|run| run.id == *id));
+        // between two attempts a run has no worker: what held of the one that is gone holds no longer
+        let gone: Vec<i64> = self.runs.keys().copied().filter(|id| running.iter().all(|run| run.id != *id)).collect();
+        for id in gone {
+            let run = self.store.run(id).await?;
+            self.look_at(&run, now).await?;
+            if let Some(mut watched) = self.runs.remove(&id) {
+                let steps = watched.end(&run);
+                self.queue.extend(addressed(steps, &watched.limits));
+            }
+            self.write().await?;
+        }
         Ok(())
     }
 

@@ -24,9 +24,12 @@ pub(super) struct Args {
     /// A job file, or a directory of them; else the settings and the directory they name
     #[arg(value_name = "FILE|DIR")]
     path: Option<PathBuf>,
+    /// Read the rows and say what a run of this job would take: windows, parameters, seconds an epoch, memory
+    #[arg(long, value_name = "JOB", conflicts_with = "path")]
+    pub(super) plan: Option<String>,
     /// Print one JSON document
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Serialize)]

@@ -139,6 +139,7 @@ fn run_code(error: &run::Error) -> u8 {
         run::Error::Runtime(_) | run::Error::Parity { .. } | run::Error::Panicked { .. } => RUN_FAILED,
         run::Error::Train { source: train::Error::NotFinite { .. }, .. } => RUN_FAILED,
         run::Error::Stopped { .. } | run::Error::Train { source: train::Error::Stopped { .. }, .. } => SIGINT,
+        run::Error::TooLarge { .. } => UNAVAILABLE,
         run::Error::Exec { ended: run::ExecEnd::Transient, .. } => TRY_AGAIN,
         run::Error::Exec { ended: run::ExecEnd::Stopped, .. } => SIGINT,
         run::Error::Exec { .. } => RUN_FAILED,
@@ -196,7 +197,7 @@ fn data_code(error: &data::Error) -> u8 {
         data::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => NO_INPUT,
         other if other.is_transient() => TRY_AGAIN,
         other if other.is_refused() => CONFIG,
-        data::Error::Io { .. } | data::Error::Database { .. } => IO_ERROR,
+        data::Error::Io { .. } | data::Error::Database { .. } | data::Error::Embedded { .. } => IO_ERROR,
         _ => BAD_DATA,
     }
 }

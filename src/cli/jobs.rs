@@ -4,6 +4,7 @@ use super::check::next_fires;
 use super::exit::Failure;
 use super::output::{Output, text, time};
 use super::trigger::daemon_is_there;
+use crate::alert;
 use crate::document::Problem;
 use crate::job::{self, Job};
 use crate::run::Context;
@@ -183,6 +184,7 @@ pub(super) async fn pause(args: &PauseArgs, config: Option<&Path>, output: Outpu
 pub(super) async fn resume(args: &ResumeArgs, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let context = Context::open(settings::load(config)?.settings).await?;
     context.store.resume_job(&args.job).await?;
+    alert::resolve(&context.store, alert::Rule::Paused, &args.job, None, "resumed by hand").await?;
     output.line(&format!("{} goes on; what was due meanwhile is not caught up", args.job))?;
     Ok(ExitCode::SUCCESS)
 }

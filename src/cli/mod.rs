@@ -12,6 +12,7 @@ mod jobs;
 mod man;
 mod models;
 mod output;
+mod plan;
 mod predict;
 mod probe;
 mod progress;
@@ -132,14 +133,18 @@ pub fn main() -> ExitCode {
 async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
     let config = cli.config.as_deref();
     match cli.command {
-        Command::Check(args) => check::check(&args, config, output),
+        Command::Check(args) => match &args.plan {
+            Some(job) => plan::plan(job, &args, config, output).await,
+            None => check::check(&args, config, output),
+        },
         Command::Daemon(_) => daemon::daemon(config).await,
         Command::Jobs(args) => jobs::list(&args, config, output).await,
         Command::Trigger(args) => trigger::trigger(&args, config, output).await,
         Command::Pause(args) => jobs::pause(&args, config, output).await,
         Command::Resume(args) => jobs::resume(&args, config, output).await,
         Command::Worker(args) => worker::worker(&args).await,
-        Command::Run(args) => run::run(&args, config, output).await,
+        // boxed: what a run holds across its waits is large
+        Command::Run(args) => Box::pin(run::run(&args, config, output)).await,
         Command::Data(args) => data::data(&args, config, output).await,
         Command::Runs(args) => runs::list(&args, config, output).await,
         Command::Show(args) => runs::show(&args, config, output).await,
@@ -151,7 +156,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Predict(args) => predict::predict(&args, config, output).await,
         Command::Import(args) => import::import(&args, config, output).await,
         Command::Doctor(args) => doctor::doctor(&args, config, output).await,
-        Command::Demo(args) => demo::demo(&args, config, output).await,
+        Command::Demo(args) => Box::pin(demo::demo(&args, config, output)).await,
         Command::Man(args) => man::man(&args),
         Command::Completions(args) => man::completions(&args),
         Command::ProbeOnnxruntime(args) => Ok(probe::probe(&args)),

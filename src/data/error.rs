@@ -79,6 +79,14 @@ pub enum Error {
         /// What the driver met.
         source: sqlx::Error,
     },
+    /// The embedded database refused a statement.
+    #[error("{doing}")]
+    Embedded {
+        /// What was being done, as in "read table x".
+        doing: String,
+        /// What the driver met.
+        source: rusqlite::Error,
+    },
     /// A count in the table is negative or no number.
     #[error(
         "read table {table}: `{column}` of video {video} at {at} is {value}, and counts are numbers from 0 up; \
@@ -186,6 +194,10 @@ impl Error {
         match self {
             Self::Unreachable { .. } | Self::Timeout { .. } => true,
             Self::Database { source, .. } => is_transient(source),
+            Self::Embedded { source, .. } => matches!(
+                source.sqlite_error_code(),
+                Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
+            ),
             _ => false,
         }
     }
@@ -224,16 +236,8 @@ fn is_connection_lost(error: &sqlx::Error) -> bool {
 }
 
 fn is_transient(error: &sqlx::Error) -> bool {
-    let sqlite = error.as_database_error().is_some_and(|e| e.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some());
-    code(error).is_some_and(|code| {
-        if sqlite {
-            // Busy and locked; extended codes keep the primary one in the low byte.
-            code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6))
-        } else {
-            // Serialization failure, deadlock, lock timeout, out of memory, out of disk.
-            matches!(code.as_str(), "40001" | "40P01" | "55P03" | "53200" | "53100")
-        }
-    })
+    // Serialization failure, deadlock, lock timeout, out of memory, out of disk.
+    code(error).is_some_and(|code| matches!(code.as_str(), "40001" | "40P01" | "55P03" | "53200" | "53100"))
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {

@@ -3,5 +3,4 @@
 //! In: a claim on a run. Out: a process with a group of its own that works on it, and word of its end. This room never knows
 //! what a run does, nor what becomes of it.
 
-pub mod cgroup;
 pub mod local;

@@ -36,7 +36,15 @@ pub const WEEKLY_RETRAIN: (&str, &str) =
     ("weekly-retrain", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/weekly-retrain.toml")));
 
 /// Every job that is shipped, by name and text: what stands in `jobs/`.
-pub const SHIPPED: &[(&str, &str)] = &[WEEKLY_RETRAIN];
+pub const SHIPPED: &[(&str, &str)] = &[
+    WEEKLY_RETRAIN,
+    ("data-volume-retrain", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/data-volume-retrain.toml"))),
+    ("evaluation", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/evaluation.toml"))),
+];
+
+/// Jobs to copy from, which are shipped and not in force.
+pub const EXAMPLES: &[(&str, &str)] =
+    &[("exec", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/examples/exec.toml")))];
 
 /// A job file is a page of text.
 const MAX_BYTES: u64 = 1 << 20;

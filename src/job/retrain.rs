@@ -1,12 +1,13 @@
 //! Kind `retrain`: train, judge, register, promote.
 
 use super::spec::{fraction, interval, positive, rate, whole};
+use crate::bytes::Bytes;
 use crate::data::Target;
 use crate::document::Flaw;
 use crate::model::Loss;
 use crate::recipe::{Options, Recipe};
 use crate::train::Settings;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// `[retrain]`. The defaults are the reference pipeline's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,13 @@ pub struct Retrain {
     /// What all random choices follow from: the same seed gives the same model. 0 to 2^63 − 1.
     #[serde(default = "seed", deserialize_with = "whole")]
     pub seed: u64,
+    /// Processor threads for all models of the run together; they change nothing but the speed. 1 to 1024. Default: as
+    /// many as the host has.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "threads")]
+    pub threads: Option<u32>,
+    /// Most memory the run may take, such as `"2 GiB"`: what would not fit does not start. Default: what the host has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<Bytes>,
     /// Grid steps forecast at once by `increment`, 1 to so many; 1 to 1000. `level` forecasts one row ahead.
     #[serde(default = "horizon", deserialize_with = "positive::<_, 1000>")]
     pub horizon: u32,
@@ -133,6 +141,10 @@ impl Retrain {
             seed: self.seed,
         }
     }
+}
+
+fn threads<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    positive::<_, 1024>(from).map(Some)
 }
 
 /// Targets that are named twice, or none at all.

@@ -113,25 +113,26 @@ fn tile<S: Simd, const V: usize, const J: usize>(
 ) {
     let (bias, mut weights) = panel.split_at(J);
     let mut sums = [[simd.splat_f32s(0.0); V]; J];
-    for (sums, &bias) in sums.iter_mut().zip(bias) {
-        *sums = [simd.splat_f32s(bias); V];
+    for j in 0..J {
+        sums[j] = [simd.splat_f32s(bias[j]); V];
     }
     for x in x {
-        let mut inputs = weights.chunks_exact(J);
-        for (weights, x) in inputs.by_ref().zip(x.chunks_exact(rows)) {
-            let (x, _) = S::as_simd_f32s(&x[at..at + V * S::F32_LANES]);
-            for (sums, &weight) in sums.iter_mut().zip(weights) {
-                let weight = simd.splat_f32s(weight);
-                for (sum, &x) in sums.iter_mut().zip(x) {
-                    *sum = simd.mul_add_e_f32s(weight, x, *sum);
+        let n = (x.len() / rows).min(weights.len() / J);
+        for k in 0..n {
+            let (weights, x) = (&weights[k * J..][..J], &x[k * rows + at..][..V * S::F32_LANES]);
+            let (x, _) = S::as_simd_f32s(x);
+            for j in 0..J {
+                let weight = simd.splat_f32s(weights[j]);
+                for v in 0..V {
+                    sums[j][v] = simd.mul_add_e_f32s(weight, x[v], sums[j][v]);
                 }
             }
         }
-        weights = &weights[(x.len() / rows * J).min(weights.len())..];
+        weights = &weights[n * J..];
     }
-    for (sums, out) in sums.iter().zip(out.chunks_exact_mut(rows)) {
-        let (out, _) = S::as_mut_simd_f32s(&mut out[at..at + V * S::F32_LANES]);
-        out.copy_from_slice(sums);
+    for j in 0..J {
+        let (out, _) = S::as_mut_simd_f32s(&mut out[j * rows + at..][..V * S::F32_LANES]);
+        out[..V].copy_from_slice(&sums[j]);
     }
 }
 
@@ -193,17 +194,16 @@ fn correlate_tile<S: Simd, const K: usize, const J: usize>(
         // said again so that the compiler leaves out the checks below
         let (x, d) = (&x[..K * lanes], &d[..J * lanes]);
         for lane in 0..lanes {
-            for (a, sums) in sums.iter_mut().enumerate() {
-                for (b, sum) in sums.iter_mut().enumerate() {
-                    *sum = simd.mul_add_e_f32s(x[a * lanes + lane], d[b * lanes + lane], *sum);
+            for a in 0..K {
+                for b in 0..J {
+                    sums[a][b] = simd.mul_add_e_f32s(x[a * lanes + lane], d[b * lanes + lane], sums[a][b]);
                 }
             }
         }
     }
-    for (a, sums) in sums.iter().enumerate() {
-        let out = &mut out[(k + a) * n_d + j..][..J];
-        for (out, &sum) in out.iter_mut().zip(sums) {
-            *out = simd.reduce_sum_f32s(sum);
+    for a in 0..K {
+        for b in 0..J {
+            out[(k + a) * n_d + j + b] = simd.reduce_sum_f32s(sums[a][b]);
         }
     }
 }

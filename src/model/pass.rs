@@ -5,6 +5,9 @@
 
 #![expect(clippy::inline_always, reason = "only what is inlined into `dispatch` is compiled for its instruction set")]
 
+#[cfg(test)]
+mod tests;
+
 use super::cell::{Backward, Forward};
 use super::flat::{self, Dense, Lstm};
 use super::lanes::{LANES, Panels, correlate, total};
@@ -155,6 +158,15 @@ impl Chunk {
             },
             gradient: vec![0.0; config.n_parameters()],
         }
+    }
+
+    /// What [`Self::new`] takes of the memory. Unit: bytes.
+    pub fn bytes(config: Config, steps: usize, truths: usize, rows: usize) -> u64 {
+        let Config { features, hidden, dense, outputs } = config;
+        let first = steps * 9 * hidden + 2 * hidden;
+        let second = steps * 7 * hidden + 5 * hidden;
+        let per_row = steps * features + truths + first + second + 2 * dense + 2 * outputs + hidden;
+        4 * (per_row * rows.next_multiple_of(LANES) + config.n_parameters()) as u64
     }
 
     /// Makes place for `windows` windows, at most as many as it was made for; all of them must then be set.
@@ -384,115 +396,4 @@ impl LayerState {
 fn dense_gradient<S: Simd>(simd: S, x: &[f32], d: &[f32], rows: usize, into: &mut Dense<&mut [f32]>) {
     correlate(simd, (x, x.len() / rows), (d, d.len() / rows), rows, into.kernel);
     total(simd, d, rows, into.bias);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Weights, plain};
-    use proptest::prelude::*;
-    use rand::{RngExt, SeedableRng};
-    use rand_chacha::ChaCha8Rng;
-
-    struct Case {
-        weights: Weights,
-        steps: usize,
-        rows: usize,
-        windows: Vec<f32>,
-        truth: Vec<f32>,
-    }
-
-    fn case(config: Config, steps: usize, rows: usize, truths: usize) -> Case {
-        let mut random = ChaCha8Rng::seed_from_u64(7);
-        let weights = Weights::new(config, &mut random);
-        let mut draw = |n: usize| (0..n).map(|_| random.random_range(-1.0..1.0f32)).collect::<Vec<_>>();
-        let (windows, truth) = (draw(rows * steps * config.features), draw(rows * truths));
-        Case { weights, steps, rows, windows, truth }
-    }
-
-    impl Case {
-        fn chunk(&self) -> Chunk {
-            let (width, truths) = (self.windows.len() / self.rows, self.truth.len() / self.rows);
-            let mut chunk = Chunk::new(self.weights.config, self.steps, truths, self.rows);
-            chunk.begin(self.rows);
-            for row in 0..self.rows {
-                chunk.set(row, &self.windows[row * width..][..width], &self.truth[row * truths..][..truths]);
-            }
-            chunk
-        }
-
-        /// The mean loss of these parameters, with the dropout that [`Self::gradient`] has.
-        fn loss(&self, parameters: &[f32], loss: &Loss, dropout: Option<Dropout>) -> f64 {
-            let packed = Packed::new(self.weights.config, parameters);
-            self.chunk().train(&packed, loss, self.rows, dropout).mean_loss()
-        }
-
-        fn gradient(&self, loss: &Loss, dropout: Option<Dropout>) -> Vec<f32> {
-            let packed = Packed::new(self.weights.config, &self.weights.to_flat());
-            let mut chunk = self.chunk();
-            chunk.train(&packed, loss, self.rows, dropout);
-            chunk.gradient().to_vec()
-        }
-    }
-
-    fn config(features: usize, hidden: usize, dense: usize, outputs: usize) -> Config {
-        Config { features, hidden, dense, outputs }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(12))]
-        #[test]
-        fn gradients_are_those_of_burns_own_lstm(
-            features in 1usize..7, hidden in 1usize..20, dense in 1usize..9, outputs in 1usize..4,
-            steps in prop_oneof![Just(1usize), 2usize..9], rows in prop_oneof![Just(1usize), Just(16), Just(33), 2usize..40],
-        ) {
-            let case = case(config(features, hidden, dense, outputs), steps, rows, outputs);
-            let (loss, theirs) = plain::gradient(&case.weights, &case.windows, &case.truth);
-            let ours = case.gradient(&Loss::Mse, None);
-            prop_assert!((case.loss(&case.weights.to_flat(), &Loss::Mse, None) - loss).abs() < 1e-5 * loss.max(1.0));
-            let scale = theirs.iter().fold(0.1f32, |m, x| m.max(x.abs()));
-            for (k, (a, b)) in ours.iter().zip(&theirs).enumerate() {
-                prop_assert!((a - b).abs() < 1e-5 * scale, "parameter {}: {} and {}", k, a, b);
-            }
-        }
-
-        #[test]
-        fn gradients_are_finite_differences(
-            hidden in 1usize..8, steps in 1usize..5, rows in 1usize..20, seed in 0u64..100,
-            loss in prop_oneof![Just(Loss::Mse), Just(Loss::Mae), Just(Loss::Pinball(vec![0.1, 0.5, 0.9]))],
-        ) {
-            let outputs = loss.outputs(2);
-            let case = case(config(3, hidden, 4, outputs), steps, rows, 2);
-            let dropout = Some(Dropout { rate: 0.3, seed, stream: 1 });
-            let gradient = case.gradient(&loss, dropout);
-            let flat = case.weights.to_flat();
-            // along the gradient itself, where the difference is largest beside the rounding of 32 bits
-            let length = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
-            let at = |by: f64| {
-                let moved: Vec<f32> = flat.iter().zip(&gradient).map(|(p, g)| (f64::from(*p) + by * f64::from(*g)) as f32).collect();
-                case.loss(&moved, &loss, dropout)
-            };
-            prop_assume!(length > 1e-2);
-            let by = 2e-3 / length;
-            let measured = (at(by) - at(-by)) / (2.0 * by);
-            // ReLU and absolute values have corners that a step may pass
-            prop_assert!((measured / length.powi(2) - 1.0).abs() < 0.05, "{} for {}", measured, length.powi(2));
-        }
-    }
-
-    #[test]
-    fn the_last_rows_do_not_touch_the_others() {
-        let full = case(config(3, 5, 4, 1), 4, 40, 1);
-        let packed = Packed::new(full.weights.config, &full.weights.to_flat());
-        let mut chunk = full.chunk();
-        chunk.train(&packed, &Loss::Mse, 40, Some(Dropout { rate: 0.5, seed: 1, stream: 1 }));
-        // the same buffers with fewer windows, beside fresh buffers
-        chunk.begin(3);
-        for row in 0..3 {
-            chunk.set(row, &full.windows[row * 12..][..12], &full.truth[row..=row]);
-        }
-        chunk.train(&packed, &Loss::Mse, 3, None);
-        let three = Case { rows: 3, windows: full.windows[..36].to_vec(), truth: full.truth[..3].to_vec(), ..full };
-        assert_eq!(chunk.gradient(), three.gradient(&Loss::Mse, None));
-    }
 }

@@ -4,16 +4,19 @@
 
 mod evaluate;
 mod exec;
+mod plan;
 mod predict;
 mod promotion;
 mod report;
 mod retrain;
 
 pub use crate::error::chain;
+pub use plan::{Division, Plan, plan};
 pub use predict::{Backtested, Forecast, Impossible, Predictions, backtest, predict};
 pub use promotion::{promote, reconcile, rollback, verified};
 pub use report::{RunReport, TargetReport, report};
 
+use crate::bytes::Bytes;
 use crate::data::{Source, Target};
 use crate::event::{Event, Listener};
 use crate::job::{Job, Kind};
@@ -107,6 +110,19 @@ pub enum Error {
     Stopped {
         /// Which model was next.
         target: Target,
+    },
+    /// Not even one model after the other.
+    #[error(
+        "begin: it needs about {needed} of memory, and {limit} is {whose}; lower `retrain.batch_size` or `hidden`, \
+         or give it more with `retrain.memory_limit`"
+    )]
+    TooLarge {
+        /// Estimated.
+        needed: Bytes,
+        /// What there is.
+        limit: Bytes,
+        /// Who says so.
+        whose: &'static str,
     },
     /// A defect of retraind.
     #[error("finish the work on {target}: it panicked, which is a defect of retraind; the log above says where")]

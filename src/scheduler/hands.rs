@@ -4,10 +4,12 @@ use super::core::{Action, Core, Event, Exit, Notice, PlannedRun, Seen, Settlemen
 use super::logs::Logs;
 use super::wake::Wake;
 use super::{Error, look, now, tell, up};
-use crate::executor::{cgroup, local};
+use crate::executor::local;
+use crate::host::Cgroup;
 use crate::job::{Job, Policy};
 use crate::run::{Context, chain};
 use crate::store::{self, Claim, Ending, Lead, NewRun, Outcome, Owner, Run, RunState};
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use tokio::process::Child;
@@ -20,11 +22,20 @@ pub(super) struct Hands {
     lead: Lead,
     send: UnboundedSender<Wake>,
     pub(super) logs: Logs,
+    /// Leaders of the groups that this process has started.
+    children: BTreeMap<i64, (Claim, i64)>,
 }
 
 impl Hands {
     pub(super) fn new(context: &Context, owner: &Owner, lead: Lead, send: UnboundedSender<Wake>) -> Self {
-        Self { context: context.clone(), owner: owner.clone(), lead, send, logs: Logs::default() }
+        Self {
+            context: context.clone(),
+            owner: owner.clone(),
+            lead,
+            send,
+            logs: Logs::default(),
+            children: BTreeMap::new(),
+        }
     }
 
     /// Does one thing and tells the core.
@@ -63,8 +74,17 @@ impl Hands {
             Action::LookAtDegradation { job } => {
                 if let Some((found, trigger)) = core.job(&job).and_then(|j| Some((j, j.triggers.degradation.clone()?)))
                 {
-                    let seen = look::evaluations(&self.context, found).await?;
+                    // a version that cannot be read must not hold up the schedule; predict and evaluate say what is wrong
+                    let seen = look::evaluations(&self.context, found).await.unwrap_or_else(|error| {
+                        tracing::warn!(%job, error = %chain(&error), "its evaluations could not be looked at");
+                        Vec::new()
+                    });
                     let worse: Vec<_> = seen.iter().filter_map(|seen| trigger.due(seen).ok()).collect();
+                    for seen in seen.iter().filter(|seen| !seen.evaluations.is_empty()) {
+                        if worse.iter().all(|worse| worse.target != seen.target) {
+                            tell::well_again(store, &job, &seen.target, &seen.version).await?;
+                        }
+                    }
                     for action in core.degraded(&job, &worse) {
                         Box::pin(self.carry_out(core, action)).await?;
                     }
@@ -86,7 +106,8 @@ impl Hands {
                 core.apply(Event::Reviewed { job }, now());
             }
             Action::Tell(notice) => {
-                tell::tell(&self.context, &notice).await;
+                let alerts = core.job(notice.job()).map(|job| &job.alerts);
+                tell::tell(store, alerts, &notice).await?;
                 core.apply(Event::Told, now());
             }
         }
@@ -113,7 +134,12 @@ impl Hands {
         tracing::info!(run_id, job = %run.job, attempt = claim.attempt, "started");
         core.apply(Event::Started { run, since: up() }, now());
         match local::start(&self.context.program, &self.context.settings, claim, &nonce).await {
-            Ok(child) => self.wait_for(claim, child),
+            Ok(child) => {
+                if let Some(pid) = child.id() {
+                    self.children.insert(run_id, (claim, i64::from(pid)));
+                }
+                self.wait_for(claim, child);
+            }
             Err(error) => {
                 let text = format!("its worker could not be started: {error}");
                 store.end_attempt(claim, Ending::Died, &text).await?;
@@ -126,7 +152,7 @@ impl Hands {
     /// Says when a child has ended. What it left running in its group is killed: nothing of a run outlives its attempt.
     fn wait_for(&self, claim: Claim, mut child: Child) {
         let send = self.send.clone();
-        let kills = cgroup::out_of_memory_kills();
+        let kills = out_of_memory_kills();
         tokio::spawn(async move {
             let leader = child.id();
             let status = child.wait().await;
@@ -139,7 +165,7 @@ impl Hands {
                 Ok(status) => match (status.code(), status.signal()) {
                     (Some(code), _) => Exit::Code(code),
                     (None, Some(number)) => {
-                        let out_of_memory = number == 9 && cgroup::out_of_memory_kills() > kills;
+                        let out_of_memory = number == 9 && out_of_memory_kills() > kills;
                         Exit::Signal { number, out_of_memory }
                     }
                     (None, None) => Exit::Unknown,
@@ -177,7 +203,13 @@ impl Hands {
 
     async fn look_again(&self, core: &mut Core, run_id: i64) -> Result<(), Error> {
         match self.context.store.run(run_id).await {
-            Ok(run) => core.apply(Event::Settled { run }, now()),
+            Ok(run) => {
+                // one that was waiting for its next attempt has no worker whose end would see to this
+                if run.state.is_final() && !core.workers().any(|claim| claim.run_id == run_id) {
+                    self.clean_up(run_id);
+                }
+                core.apply(Event::Settled { run }, now());
+            }
             Err(store::Error::NoSuchRun(_)) => core.apply(Event::Forgotten { run_id }, now()),
             Err(error) => return Err(error.into()),
         }
@@ -186,19 +218,19 @@ impl Hands {
 
     async fn signal(&self, claim: Claim, kill: bool) -> Result<(), Error> {
         let run = self.context.store.run(claim.run_id).await?;
-        // Before a worker has taken its run the row names this daemon: it is signalled once it has, or ends by itself when its
-        // first write is refused.
-        let Some(owner) = run.owner.filter(|owner| *owner != self.owner && owner.is_local() && owner.is_alive()) else {
-            return Ok(());
-        };
+        let child = self.children.get(&claim.run_id).filter(|(of, _)| *of == claim).map(|(_, pid)| *pid);
+        let adopted = run.owner.filter(|owner| *owner != self.owner && owner.is_local() && owner.is_alive());
+        let Some(leader) = child.or(adopted.map(|owner| owner.pid)) else { return Ok(()) };
         tracing::info!(
             run_id = claim.run_id,
             attempt = claim.attempt,
             signal = if kill { "SIGKILL" } else { "SIGTERM" },
             "signalled"
         );
-        let doing = "signal a worker";
-        local::signal(owner.pid, kill).map_err(|source| Error::Os { doing, source })
+        if let Err(error) = local::signal(leader, kill) {
+            tracing::warn!(run_id = claim.run_id, %error, "its worker could not be signalled");
+        }
+        Ok(())
     }
 
     /// A running run that nobody watches: found after a start, or taken over from another daemon.
@@ -260,7 +292,12 @@ impl Hands {
             }
             Err(error) => return Err(error.into()),
         };
-        if self.is_heard_elsewhere(&run, claim, seen) {
+        self.children.retain(|_, (of, _)| *of != claim);
+        // an attempt that was started by another daemon may have been taken by its worker only after that one was watched
+        let at_work = |owner: &Owner| *owner != self.owner && owner.is_local() && owner.is_alive();
+        if run.claim() == Some(claim) && run.owner.as_ref().is_some_and(at_work)
+            || self.is_heard_elsewhere(&run, claim, seen)
+        {
             core.apply(Event::Settled { run }, now());
             return Ok(());
         }
@@ -287,9 +324,7 @@ impl Hands {
         }
         if run.state.is_final() {
             tracing::info!(run_id = run.id, job = %run.job, state = %run.state, attempt = run.attempt, "ended");
-            if let Err(error) = local::clean_up(&self.context.settings, run.id) {
-                tracing::warn!(run_id = run.id, %error, "its checkpoints could not be removed");
-            }
+            self.clean_up(run.id);
         }
         if matches!(run.state, RunState::Failed | RunState::TimedOut) {
             let error = run.error.clone().unwrap_or_default();
@@ -297,6 +332,12 @@ impl Hands {
         }
         core.apply(Event::Settled { run }, now());
         Ok(())
+    }
+
+    fn clean_up(&self, run_id: i64) {
+        if let Err(error) = local::clean_up(&self.context.settings, run_id) {
+            tracing::warn!(run_id, %error, "its checkpoints could not be removed");
+        }
     }
 
     /// A worker on another host that was thought silent and has written since.
@@ -327,6 +368,11 @@ impl Hands {
             send.send(Wake::Counted { job, new_rows, last_ended }).unwrap_or_default();
         });
     }
+}
+
+/// Kills for memory in this process's control group so far, which its workers share. None: nobody counts.
+fn out_of_memory_kills() -> Option<u64> {
+    Cgroup::of(std::process::id())?.oom_kills()
 }
 
 fn new_run(planned: &PlannedRun) -> NewRun<'_> {

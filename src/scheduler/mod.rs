@@ -20,6 +20,7 @@ mod wake;
 pub use error::Error;
 
 use self::core::{Core, Event, Limits, Notice, Now};
+use crate::alert;
 use crate::run::{self, Context, chain};
 use crate::store::{self, JobRow, Owner};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -28,6 +29,7 @@ use lead::Place;
 use reload::{Known, Loaded};
 use status::Status;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use timer::Timer;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -68,14 +70,26 @@ pub async fn serve(context: Context) -> Result<(), Error> {
         };
         run::reconcile(&context).await?;
         let mut scheduler = Scheduler::new(&context, &owner, place, send.clone(), status).await?;
+        // whoever schedules also watches runs and delivers alerts; what they say stands in the log
+        let (ending, over) = tokio::sync::oneshot::channel::<()>();
+        let over = async { over.await.unwrap_or_default() };
+        let (store, settings) = (context.store.clone(), context.settings.clone());
+        let alerts = tokio::spawn(alert::serve(store, settings, Arc::new(|_| ()), over));
         let result = scheduler.run(&mut wakes).await;
+        drop(ending);
+        if let Err(panic) = alerts.await {
+            tracing::error!(%panic, "the alerts ended before their time; those that are raised stay in the state database");
+        }
         let Scheduler { place, status: ended, .. } = scheduler;
         status = ended;
         match result {
             Ok(()) => {
                 status::stopping();
                 // the next daemon need not wait for the lease to expire
-                return Ok(context.store.give_up_lead(place.lead).await?);
+                if let Err(error) = context.store.give_up_lead(place.lead).await {
+                    tracing::warn!(error = %chain(&error), "the place could not be given back; it is free when it expires");
+                }
+                return Ok(());
             }
             // the workers go on; whoever has the place now finds and watches them
             Err(error) if lead::is_taken(&error) => {
@@ -98,6 +112,20 @@ async fn told_to_stop(wakes: &mut UnboundedReceiver<Wake>) -> bool {
     }
 }
 
+/// The directory of job files.
+struct Files {
+    known: Known,
+    watcher: Option<notify::RecommendedWatcher>,
+    /// When it will have been quiet long enough.
+    read_at: Option<Instant>,
+    reading: bool,
+    /// SIGHUP asked for all files, and systemd waits for the answer.
+    asked: bool,
+    /// It cannot be read, and that was said.
+    unreadable: bool,
+    last_scan: Instant,
+}
+
 /// The loop and what it holds.
 struct Scheduler {
     context: Context,
@@ -107,17 +135,12 @@ struct Scheduler {
     timer: Timer,
     status: Status,
     send: UnboundedSender<Wake>,
-    known: Known,
     rows: BTreeMap<String, JobRow>,
-    watcher: Option<notify::RecommendedWatcher>,
-    /// When the directory of job files will have been quiet long enough.
-    read_at: Option<Instant>,
-    reading: bool,
+    files: Files,
     ready: bool,
     last_bell: Option<i64>,
     /// Ends of runs before then were looked at.
     seen_up_to: DateTime<Utc>,
-    last_scan: Instant,
     last_kept: Instant,
     last_reaped: Option<Instant>,
     /// The state database does not answer: nothing is tried before then.
@@ -148,15 +171,19 @@ impl Scheduler {
             core: Core::new(limits),
             status,
             send,
-            known: Known::default(),
             rows,
-            watcher: None,
-            read_at: Some(now),
-            reading: false,
+            files: Files {
+                known: Known::default(),
+                watcher: None,
+                read_at: Some(now),
+                reading: false,
+                asked: false,
+                unreadable: false,
+                last_scan: now,
+            },
             ready: false,
             last_bell: None,
             seen_up_to: Utc::now(),
-            last_scan: now,
             last_kept: now,
             last_reaped: None,
             away_until: None,
@@ -168,15 +195,15 @@ impl Scheduler {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let quiet = self.read_at.unwrap_or_else(Instant::now);
+            let quiet = self.files.read_at.unwrap_or_else(Instant::now);
             let wake = tokio::select! {
                 wake = wakes.recv() => wake.unwrap_or(Wake::Terminate),
-                () = sleep_until(quiet), if self.read_at.is_some() => Wake::Settled,
+                () = sleep_until(quiet), if self.files.read_at.is_some() => Wake::Settled,
                 _ = tick.tick() => Wake::Tick,
             };
             self.take_in(wake).await?;
             self.act().await?;
-            self.timer.arm(self.core.next_fire().map(|(at, _)| at)).await?;
+            self.timer.arm(self.core.next_fire().map(|(at, _)| at)).await;
             if self.core.is_stopped() {
                 return Ok(());
             }
@@ -189,8 +216,8 @@ impl Scheduler {
         let now = now();
         match wake {
             Wake::Tick => self.tick().await?,
-            Wake::Timer => {}
-            Wake::Files => self.read_at = Some(Instant::now() + QUIET),
+            Wake::Timer => self.timer.went_off(),
+            Wake::Files => self.files.read_at = Some(Instant::now() + QUIET),
             Wake::Settled => self.read_files(false),
             Wake::Loaded(loaded) => self.take_jobs(loaded).await?,
             Wake::Gone { claim, seen } => {
@@ -221,9 +248,9 @@ impl Scheduler {
         if self.core.is_stopping() {
             status::more_time();
         }
-        if !self.reading && self.watcher.is_none() || self.last_scan.elapsed() >= RESCAN {
-            self.last_scan = Instant::now();
-            self.read_at.get_or_insert_with(Instant::now);
+        if !self.files.reading && self.files.watcher.is_none() || self.files.last_scan.elapsed() >= RESCAN {
+            self.files.last_scan = Instant::now();
+            self.files.read_at.get_or_insert_with(Instant::now);
         }
         let looked = self.look().await;
         self.or_later(looked).map(drop)
@@ -301,16 +328,18 @@ impl Scheduler {
     }
 
     fn read_files(&mut self, asked: bool) {
-        self.read_at = None;
-        if self.reading {
+        self.files.read_at = None;
+        self.files.asked |= asked;
+        if self.files.reading {
             // what changes while it is read is read afterwards
-            self.read_at = Some(Instant::now() + QUIET);
+            self.files.read_at = Some(Instant::now() + QUIET);
             return;
         }
-        self.reading = true;
-        let (dir, known, send) = (self.context.settings.jobs.dir.clone(), self.known.clone(), self.send.clone());
-        if self.watcher.is_none() {
-            self.watcher = wake::on_files(&dir, send.clone()).ok();
+        self.files.reading = true;
+        let asked = self.files.asked;
+        let (dir, known, send) = (self.context.settings.jobs.dir.clone(), self.files.known.clone(), self.send.clone());
+        if self.files.watcher.is_none() {
+            self.files.watcher = wake::on_files(&dir, send.clone()).ok();
         }
         tokio::task::spawn_blocking(move || {
             // the loop is gone only when the daemon ends
@@ -320,22 +349,24 @@ impl Scheduler {
 
     /// Puts into force what was read.
     async fn take_jobs(&mut self, loaded: Loaded) -> Result<(), Error> {
-        self.reading = false;
+        self.files.reading = false;
         if let Some(problem) = &loaded.unreadable {
             // one that is replaced by another directory is watched anew
-            self.watcher = None;
-            if self.known.is_empty() {
+            self.files.watcher = None;
+            if !self.files.unreadable {
                 tracing::error!("{problem}");
             }
         }
+        self.files.unreadable = loaded.unreadable.is_some();
         let taken = self.put_into_force(&loaded).await;
-        if self.or_later(taken)? {
-            self.known = loaded.known;
-        } else {
-            self.read_at = Some(Instant::now() + 2 * TICK);
+        if !self.or_later(taken)? {
+            self.files.read_at = Some(Instant::now() + 2 * TICK);
+            return Ok(());
         }
+        self.files.known = loaded.known;
         if !self.ready || loaded.asked {
             self.ready = true;
+            self.files.asked = false;
             let looked = self.look().await;
             self.or_later(looked)?;
             self.act().await?;

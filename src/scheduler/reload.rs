@@ -14,12 +14,6 @@ type Print = (u64, u64, i64, i64, i64, i64);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known(BTreeMap<PathBuf, Print>);
 
-impl Known {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
 /// What is different now.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {

@@ -24,8 +24,19 @@ impl Timer {
         Ok(Self { scheduler, send, set: None })
     }
 
-    /// Sets it to `at`, instead of what it was set to.
-    pub(super) async fn arm(&mut self, at: Option<DateTime<Utc>>) -> Result<(), Error> {
+    /// It went off: whatever it is set to next is set anew.
+    pub(super) fn went_off(&mut self) {
+        self.set = None;
+    }
+
+    /// Sets it to `at`, instead of what it was set to. One that cannot be set costs half a second: the loop's tick sees to it.
+    pub(super) async fn arm(&mut self, at: Option<DateTime<Utc>>) {
+        if let Err(error) = self.set_to(at).await {
+            tracing::warn!(%error, "a timer could not be set; the loop looks at the clock by itself");
+        }
+    }
+
+    async fn set_to(&mut self, at: Option<DateTime<Utc>>) -> Result<(), Error> {
         if self.set.map(|(set, _)| set) == at {
             return Ok(());
         }

@@ -1,11 +1,11 @@
 //! `[smtp]` and `[alerting]`: who is told, when, and by what.
 
+use crate::credential;
 use crate::job::addresses;
 use lettre::message::Mailbox;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -75,8 +75,8 @@ impl Smtp {
         })
     }
 
-    /// The password: as set, from its file, or systemd's credential `smtp-password`. Err: which file cannot be read.
-    pub fn password(&self) -> Result<Option<String>, (PathBuf, io::Error)> {
+    /// The password: as set, from its file, or systemd's credential `smtp-password`. Err: its file cannot be used.
+    pub fn password(&self) -> Result<Option<String>, credential::Error> {
         secret(self.password.as_deref(), self.password_file.as_deref(), "smtp-password")
     }
 }
@@ -163,8 +163,8 @@ impl Default for Webhook {
 }
 
 impl Webhook {
-    /// The secret: as set, from its file, or systemd's credential `webhook-secret`. Err: which file cannot be read.
-    pub fn secret(&self) -> Result<Option<String>, (PathBuf, io::Error)> {
+    /// The secret: as set, from its file, or systemd's credential `webhook-secret`. Err: its file cannot be used.
+    pub fn secret(&self) -> Result<Option<String>, credential::Error> {
         secret(self.secret.as_deref(), self.secret_file.as_deref(), "webhook-secret")
     }
 }
@@ -206,37 +206,33 @@ fn an_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Strin
     }
 }
 
-/// A secret: as set, else what its file holds, else systemd's credential of that name.
-fn secret(value: Option<&str>, file: Option<&Path>, credential: &str) -> Result<Option<String>, (PathBuf, io::Error)> {
+/// A secret: as set, else systemd's credential of that name, else what its file holds.
+fn secret(value: Option<&str>, file: Option<&Path>, name: &str) -> Result<Option<String>, credential::Error> {
     if let Some(value) = value {
         return Ok(Some(value.to_owned()));
     }
-    let credential = || {
-        let dir = std::env::var_os("CREDENTIALS_DIRECTORY")?;
-        Some(Path::new(&dir).join(credential)).filter(|file| file.exists())
-    };
-    let Some(file) = file.map(Path::to_owned).or_else(credential) else { return Ok(None) };
-    match fs::read_to_string(&file) {
-        // editors end a file with a line break, and a password ends before it
-        Ok(text) => Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned())),
-        Err(error) => Err((file, error)),
-    }
+    credential::file_of(name).or_else(|| file.map(Path::to_owned)).map(|file| credential::read(&file)).transpose()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_password_is_taken_from_where_it_is_said_to_be() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("password");
         fs::write(&file, "se cret\n").expect("written");
+        let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("set");
+        mode(0o600);
         let smtp = Smtp { password_file: Some(file.clone()), ..Smtp::default() };
         assert_eq!(smtp.password().expect("read").as_deref(), Some("se cret"));
+        mode(0o644);
+        assert!(matches!(smtp.password(), Err(credential::Error::WorldReadable { .. })));
         let both = Smtp { password: Some("set".to_owned()), ..smtp };
         assert_eq!(both.password().expect("read").as_deref(), Some("set"));
         let missing = Smtp { password_file: Some(dir.path().join("none")), ..Smtp::default() };
-        assert!(missing.password().is_err_and(|(path, _)| path.ends_with("none")));
+        assert!(matches!(missing.password(), Err(credential::Error::Read { .. })));
     }
 }

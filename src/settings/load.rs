@@ -18,8 +18,9 @@ const PLACES: [&str; 2] = ["/etc/retraind/retraind.toml", "retraind.toml"];
 /// Variables that begin like settings and are none.
 const NOT_SETTINGS: [&str; 3] = ["config", "log", "log_format"];
 
-/// Settings that may hold a password, and the systemd credentials that may stand for them. Each may also come from the
-/// file that the key of the same name with `_file` after it names.
+/// Addresses that may hold a password, and the systemd credentials that may stand for them. Each may also come from the
+/// file that the key of the same name with `_file` after it names. The mail's and the webhook's are read when one is sent:
+/// whoever may not read them can use the rest.
 const SECRETS: [(&str, &str); 2] = [("state.url", "state-url"), ("source.url", "source-url")];
 
 /// Settings that are text whatever they look like: figment would take a password of digits for a number.
@@ -63,6 +64,7 @@ impl Loaded {
             ("state.url", names_a_password(&written.state.url)),
             ("source.url", names_a_password(&written.source.url)),
             ("smtp.password", written.smtp.password.is_some()),
+            ("alerting.webhook.secret", written.alerting.webhook.secret.is_some()),
         ];
         let (key, _) = held.into_iter().find(|(_, held)| *held)?;
         Some(format!(
@@ -120,8 +122,8 @@ type Apart = (Vec<(&'static str, String)>, Vec<(&'static str, String)>);
 fn secrets_kept_apart(figment: &Figment, written: &Figment, file: &Path) -> Result<Apart, Vec<Problem>> {
     let (mut origins, mut values, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for (key, credential) in SECRETS {
-        if let Some(variable) = variable(key).filter(|name| std::env::var_os(name).is_some()) {
-            origins.push((key, variable));
+        if std::env::var_os(variable(key)).is_some() {
+            origins.push((key, variable(key)));
             continue;
         }
         let file_key = format!("{key}_file");
@@ -144,9 +146,8 @@ fn secrets_kept_apart(figment: &Figment, written: &Figment, file: &Path) -> Resu
 }
 
 /// The variable of a setting: `state.url` → `RETRAIND_STATE__URL`.
-fn variable(key: &str) -> Option<String> {
-    let (table, key) = key.split_once('.')?;
-    Some(format!("{PREFIX}{}__{}", table.to_uppercase(), key.to_uppercase()))
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
 }
 
 fn environment() -> Figment {
@@ -154,7 +155,7 @@ fn environment() -> Figment {
     let ignored: Vec<&str> = NOT_SETTINGS.into_iter().chain(texts.iter().map(String::as_str)).collect();
     let mut figment = Figment::from(Env::prefixed(PREFIX).ignore(&ignored).split("__"));
     for key in TEXTS {
-        if let Some(Ok(value)) = variable(key).map(std::env::var) {
+        if let Ok(value) = std::env::var(variable(key)) {
             figment = figment.merge((key, value));
         }
     }
@@ -190,7 +191,7 @@ mod tests {
         for (key, _) in SECRETS {
             assert!(TEXTS.contains(&key) && TEXTS.contains(&format!("{key}_file").as_str()), "{key}");
         }
-        assert_eq!(variable("state.url_file").as_deref(), Some("RETRAIND_STATE__URL_FILE"));
+        assert_eq!(variable("alerting.webhook.secret"), "RETRAIND_ALERTING__WEBHOOK__SECRET");
     }
 
     #[test]

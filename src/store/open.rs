@@ -25,7 +25,7 @@ impl Store {
     /// Opens the database at `url` (`sqlite://FILE` or `postgres://…`), creates an `SQLite` file that is
     /// not there yet, and applies the migrations that are missing.
     pub async fn open(url: &str) -> Result<Self> {
-        match url.split_once(':').map(|(scheme, _)| scheme) {
+        match scheme(url) {
             Some("sqlite") => open_sqlite(url).await,
             Some("postgres" | "postgresql") => open_postgres(url).await,
             _ => Err(Error::BadUrl { problem: "the url is of no kind that this program knows".into() }),
@@ -34,7 +34,7 @@ impl Store {
 
     /// Whether `url` could be an address at all; nothing is opened.
     pub fn check_address(url: &str) -> Result<()> {
-        match url.split_once(':').map(|(scheme, _)| scheme) {
+        match scheme(url) {
             // A state that is gone when the program ends would forget every run.
             Some("sqlite")
                 if (url.contains(":memory:") || url.contains("mode=memory"))
@@ -72,6 +72,13 @@ impl Store {
     pub async fn close(&self) {
         on_pool!(self, |pool| pool.close().await);
     }
+}
+
+/// The part before `://`; `sqlite:FILE` needs no slashes. After `postgres:/` the driver takes all that follows for the
+/// database's name, a password in it included.
+fn scheme(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_once(':')?;
+    (scheme == "sqlite" || rest.starts_with("//")).then_some(scheme)
 }
 
 async fn open_sqlite(url: &str) -> Result<Store> {
@@ -232,7 +239,14 @@ mod tests {
 
     #[tokio::test]
     async fn urls_that_cannot_work_do_not_show_the_password() {
-        for url in ["mysql://ann:s3cret@db/x", "s3cret", "", "postgres://ann:s3cret@db:port/x", "sqlite://a?s=s3cret"] {
+        for url in [
+            "mysql://ann:s3cret@db/x",
+            "postgres:/ann:s3cret@db/x",
+            "s3cret",
+            "",
+            "postgres://ann:s3cret@db:port/x",
+            "sqlite://a?s=s3cret",
+        ] {
             let error = Store::open(url).await.unwrap_err();
             assert!(matches!(error, Error::BadUrl { .. }), "{url}: {error:?}");
             assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");

@@ -112,6 +112,24 @@ impl Store {
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
+    /// Seconds an epoch took in the job's latest run on a host that has any, the median, and which run that was.
+    pub async fn epoch_seconds(&self, job: &str, host: &str) -> Result<Option<(i64, f64)>> {
+        let rows: Vec<(i64, f64)> = on_pool!(self, |pool| {
+            sqlx::query_as(
+                "SELECT e.run_id, e.seconds FROM epochs e
+                 WHERE e.seconds IS NOT NULL AND e.run_id = (
+                     SELECT max(r.id) FROM runs r WHERE r.job = $1 AND r.owner_host = $2
+                         AND EXISTS (SELECT 1 FROM epochs x WHERE x.run_id = r.id))
+                 ORDER BY e.seconds",
+            )
+            .bind(job)
+            .bind(host)
+            .fetch_all(pool)
+            .await?
+        });
+        Ok(rows.get(rows.len() / 2).copied())
+    }
+
     /// Writes what is known of one target so far, replacing what was known before.
     pub async fn save_target(&self, claim: Claim, row: &RunTarget) -> Result<()> {
         in_transaction!(self, |tx| {

@@ -142,7 +142,7 @@ impl Checkpoint {
     /// How far the training is. None: there is no file. Err with [`CheckpointError::Damaged`]: not of this training.
     pub(super) fn load(&self) -> Result<Option<State>, CheckpointError> {
         let Some((header, tensors)) = read(&self.path)? else { return Ok(None) };
-        let differences = header.origin.differences(&self.origin);
+        let differences = self.origin.differences(&header.origin);
         if !differences.is_empty() {
             return Err(self.damaged(format!("it belongs to another training: {}", differences.join(", "))));
         }

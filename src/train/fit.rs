@@ -72,8 +72,7 @@ impl<'a, E: Examples> Fit<'a, E> {
         threads: usize,
         parameters: &[f32],
     ) -> Self {
-        let batch = batch_size.min(train.len());
-        let rows = batch.div_ceil(MAX_CHUNKS).next_multiple_of(MIN_ROWS);
+        let (rows, n_desks) = division(batch_size.min(train.len()), threads);
         let desk = || Desk {
             chunk: Chunk::new(config, train.steps(), train.truths(), rows),
             window: Vec::with_capacity(train.steps() * train.width()),
@@ -85,7 +84,7 @@ impl<'a, E: Examples> Fit<'a, E> {
             validation,
             loss,
             packed: RwLock::new(Packed::new(config, parameters)),
-            desks: (0..batch.div_ceil(rows).max(threads)).map(|_| Mutex::new(desk())).collect(),
+            desks: (0..n_desks).map(|_| Mutex::new(desk())).collect(),
             blocks: (0..MAX_BLOCKS.min(validation.len().max(train.len()).div_ceil(BLOCK)))
                 .map(|_| Mutex::default())
                 .collect(),
@@ -141,6 +140,20 @@ impl<'a, E: Examples> Fit<'a, E> {
             }
         }
     }
+}
+
+/// Windows of a chunk, from the batch's size alone, and how many chunks there is room for.
+fn division(batch: usize, threads: usize) -> (usize, usize) {
+    let rows = batch.div_ceil(MAX_CHUNKS).next_multiple_of(MIN_ROWS);
+    (rows, batch.div_ceil(rows).max(threads))
+}
+
+/// Memory of a training beside its windows: buffers, parameters and their moments, the order. Unit: bytes.
+pub(super) fn bytes(config: Config, steps: usize, truths: usize, windows: usize, batch: usize, threads: usize) -> u64 {
+    let (rows, n_desks) = division(batch.min(windows), threads.min(MAX_THREADS));
+    let parameters = 4 * config.n_parameters() as u64;
+    // themselves, packed twice, two moments, the best
+    n_desks as u64 * Chunk::bytes(config, steps, truths, rows) + 6 * parameters + 4 * windows as u64
 }
 
 /// All numbers below `order.len()` in an order that depends on `random` alone.

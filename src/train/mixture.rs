@@ -41,6 +41,17 @@ pub struct Mixed {
     pub epochs: Vec<Epoch>,
 }
 
+/// The shape of the network that a pool and settings ask for.
+pub fn mixture_config(pool: &Pool, settings: &Settings) -> MixtureConfig {
+    MixtureConfig {
+        features: SEQUENCE_WIDTH,
+        statics: pool.mean.len(),
+        hidden: settings.hidden,
+        dense: settings.dense,
+        outputs: pool.horizon * (CANDIDATES + 1),
+    }
+}
+
 /// Trains a fresh network; calls `on_epoch` after each epoch and looks at `stop` before every step.
 ///
 /// `watched` examples, which are not trained on, give `val_loss`; it decides nothing.
@@ -52,13 +63,7 @@ pub fn train_mixture(
     mut on_epoch: impl FnMut(&Epoch),
 ) -> Result<Mixed, Error> {
     let device = Device::flex().autodiff();
-    let config = MixtureConfig {
-        features: SEQUENCE_WIDTH,
-        statics: pool.mean.len(),
-        hidden: settings.hidden,
-        dense: settings.dense,
-        outputs: pool.horizon * (CANDIDATES + 1),
-    };
+    let config = mixture_config(pool, settings);
     let fresh = MixtureWeights::new(config, &mut stream(settings.seed, super::STREAM_WEIGHTS));
     let mut network = Mixture::from_weights(&fresh, &device);
     let clipping = GradientClippingConfig::Norm(LARGEST_GRADIENT);

@@ -15,7 +15,7 @@ mod tests;
 
 pub use budget::Budget;
 pub use checkpoint::{Checkpoint, CheckpointError, Origin, peek};
-pub use mixture::{Mixed, forecast_mixture, train_mixture};
+pub use mixture::{Mixed, forecast_mixture, mixture_config, train_mixture};
 
 use crate::model::{Config, Errors, Loss, Network, Weights};
 use crate::recipe::Windows;
@@ -218,12 +218,7 @@ pub fn train<E: Examples>(
     conditions: Conditions<'_>,
     mut tell: impl FnMut(Progress<'_>),
 ) -> Result<Trained, Error> {
-    let config = Config {
-        features: train.width(),
-        hidden: settings.hidden,
-        dense: settings.dense,
-        outputs: settings.loss.outputs(train.truths()),
-    };
+    let config = settings.config(train.width(), train.truths());
     let mut state = begin(config, settings, conditions.checkpoint, &mut tell);
     let share = conditions.budget.enter();
     let threads = conditions.budget.threads().min(fit::MAX_THREADS);
@@ -371,6 +366,22 @@ impl Saving<'_> {
             tell(Progress::NotSaved(error));
         }
         self.rhythm.wrote(began);
+    }
+}
+
+/// Memory that a training takes beside its windows. Unit: bytes.
+///
+/// `shape` is a window's `[steps, width]`, `windows` how many there are to train on.
+pub fn memory(settings: &Settings, [steps, width]: [usize; 2], truths: usize, windows: usize, threads: usize) -> u64 {
+    let config = settings.config(width, truths);
+    fit::bytes(config, steps, truths, windows, settings.batch_size, threads)
+}
+
+impl Settings {
+    /// The network for windows of `width` features and so many true values each.
+    pub fn config(&self, width: usize, truths: usize) -> Config {
+        let outputs = self.loss.outputs(truths);
+        Config { features: width, hidden: self.hidden, dense: self.dense, outputs }
     }
 }
 

@@ -53,5 +53,35 @@ async fn sqlite_file_that_is_none() {
     let place = Place::sqlite();
     std::fs::write(place.url.trim_start_matches("sqlite:"), "timestamp,video_id\n".repeat(100)).expect("a file");
     let error = place.connect_error().await;
-    assert!(matches!(error, Error::Database { .. }) && !error.is_transient(), "{error:?}");
+    assert!(matches!(error, Error::Embedded { .. }) && !error.is_transient(), "{error:?}");
+}
+
+/// In processes of their own they do just the same: each opens the file for itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sqlite_first_imports_may_come_all_at_once() {
+    for _ in 0..8 {
+        let place = Place::sqlite();
+        let imports: Vec<_> = ["a", "b", "c", "d", "e", "f"]
+            .map(|video| {
+                let url = place.url.clone();
+                tokio::spawn(async move {
+                    let rows = series(&[(video, 0, 1), (video, 1, 2)]);
+                    Source::import(&url, TABLE, LIMIT, &rows, |_, _| {}).await.map(|imported| imported.inserted)
+                })
+            })
+            .into();
+        for import in imports {
+            assert_eq!(import.await.expect("no panic").expect("an import"), 2);
+        }
+        assert_eq!(place.read().await.len(), 12);
+    }
+}
+
+#[tokio::test]
+async fn sqlite_readers_do_not_wait_for_a_writer_from_the_first_import_on() {
+    let place = Place::sqlite();
+    place.import(&series(&[("a", 0, 1)])).await;
+    let mode = rusqlite::Connection::open(place.url.trim_start_matches("sqlite:"))
+        .and_then(|file| file.query_row("PRAGMA journal_mode", (), |row| row.get::<_, String>(0)));
+    assert_eq!(mode.expect("a mode"), "wal");
 }

@@ -59,6 +59,8 @@ impl MailHost {
             .arg(options.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // what it says of clients that hang up is no news
+            .stderr(Stdio::null())
             .spawn()
             .expect("python starts");
         let mut line = String::new();

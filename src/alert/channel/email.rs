@@ -93,7 +93,7 @@ async fn connect(smtp: &Smtp, own_name: &str) -> Result<AsyncSmtpConnection, Str
     if let Some(username) = &smtp.username {
         let password = smtp
             .password()
-            .map_err(|(file, error)| format!("the password in {} cannot be read: {error}", file.display()))?
+            .map_err(|error| format!("failed to {}", chain(&error)))?
             .ok_or("[smtp] username is set and no password: set password_file, or RETRAIND_SMTP__PASSWORD")?;
         if smtp.tls == Tls::None && !is_local(&host) {
             return Err(format!("the password would cross the network in the clear to {host}: set [smtp] tls"));

@@ -6,6 +6,7 @@
 
 use super::{Channel, Undelivered};
 use crate::alert::message::Message;
+use crate::error::chain;
 use crate::settings::{Settings, Style};
 use hmac::{Hmac, Mac};
 use serde_json::json;
@@ -21,9 +22,7 @@ pub(super) const CHANNEL: Channel = Channel {
 
 async fn deliver(settings: &Settings, message: &Message, url: &str) -> Result<(), Undelivered> {
     let webhook = &settings.alerting.webhook;
-    let secret = webhook.secret().map_err(|(file, error)| {
-        Undelivered::Later(format!("the secret in {} cannot be read: {error}", file.display()))
-    })?;
+    let secret = webhook.secret().map_err(|error| Undelivered::Later(format!("failed to {}", chain(&error))))?;
     let body = body(message, webhook.style).to_string();
     let signature = secret.map(|secret| sign(&secret, body.as_bytes()));
     let (url, id, timeout) = (url.to_owned(), message.message_id.clone(), webhook.timeout);

@@ -65,7 +65,7 @@ pub(super) fn jobs() -> Page {
          must reach to go into service, and [alerts] when people are told.",
         "A key that is not known is an error. \"retraind check\" shows every problem of all files at once, with line and \
          column, and the next fire times; \"retraind run JOB --set TABLE.KEY=VALUE\" changes a value for one run.",
-        "The jobs that are shipped follow, with comments on what can be set.",
+        "The jobs that are shipped follow, with comments on what can be set; the last is an example of a program of one's own.",
     ];
     for (k, paragraph) in said.into_iter().enumerate() {
         if k > 0 {
@@ -73,7 +73,7 @@ pub(super) fn jobs() -> Page {
         }
         roff.text([roman(paragraph)]);
     }
-    for (name, text) in job::SHIPPED {
+    for (name, text) in job::SHIPPED.iter().chain(job::EXAMPLES) {
         roff.control("SH", [&*name.to_uppercase()]);
         verbatim(&mut roff, &text.lines().collect::<Vec<_>>());
     }

@@ -31,7 +31,7 @@ pub struct Source {
 #[derive(Clone, Debug)]
 enum Backend {
     Sqlite(Sqlite),
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
 }
 
 /// Where the table is, and how long a statement may take there: what both backends and their messages need.
@@ -86,7 +86,7 @@ impl Source {
     /// Opens the table for reading and checks that it has the columns.
     ///
     /// `url` is `sqlite:FILE` or `postgres://…`; `table` may have a schema before it. `statement_timeout` bounds each
-    /// read, and on an import the wait for others' locks; it must not be zero.
+    /// read; it must not be zero.
     ///
     /// Errors: a bad `url` or `table`, a missing file, table or column, a database that does not answer.
     pub async fn connect(url: &str, table: &str, statement_timeout: Duration) -> Result<Self, Error> {
@@ -176,7 +176,8 @@ impl Source {
     ///
     /// A row whose video and time the table has is left as it is, or gets the new counts. Growth rates of a video are
     /// computed anew from its first changed row on. Counts must be whole. `progress` is told the number of rows
-    /// written so far and of all to write.
+    /// written so far and of all to write. `statement_timeout` bounds the wait for others' locks; the whole may take that
+    /// and a millisecond a row.
     ///
     /// Errors: as for [`Source::connect`], and whatever the database objects to.
     pub async fn import(
@@ -187,10 +188,15 @@ impl Source {
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Imported, Error> {
         let source = Self::parse(url, table, statement_timeout)?;
-        match &source.backend {
-            Backend::Sqlite(sqlite) => sqlite.import(&source.place, series, &mut progress).await,
-            Backend::Postgres(postgres) => postgres.import(&source.place, series, &mut progress).await,
-        }
+        let place = &source.place;
+        let limit = import_limit(statement_timeout, series.len());
+        let work = async {
+            match &source.backend {
+                Backend::Sqlite(sqlite) => sqlite.import(place, series, &mut progress).await,
+                Backend::Postgres(postgres) => postgres.import(place, limit, series, &mut progress).await,
+            }
+        };
+        place.done_within(limit, place.importing(), work).await
     }
 
     fn parse(url: &str, table: &str, timeout: Duration) -> Result<Self, Error> {
@@ -198,12 +204,16 @@ impl Source {
         let bad = |reason: String| Error::Url { url: redacted(url), reason };
         let (backend, shown) = match url.split_once(':') {
             Some(("sqlite", _)) => {
-                let sqlite = Sqlite::parse(url, timeout).map_err(bad)?;
+                let sqlite = Sqlite::parse(url).map_err(bad)?;
                 table.without_schema()?;
                 (Backend::Sqlite(sqlite), url.to_owned())
             }
+            // the driver takes all after one slash for the database's name, a password in it included
+            Some(("postgres" | "postgresql", rest)) if !rest.starts_with("//") => {
+                return Err(bad("`//` is missing after `postgres:`".to_owned()));
+            }
             Some(("postgres" | "postgresql", _)) => {
-                (Backend::Postgres(Postgres::parse(url).map_err(bad)?), redacted(url))
+                (Backend::Postgres(Box::new(Postgres::parse(url).map_err(bad)?)), redacted(url))
             }
             Some((scheme, _)) => return Err(bad(format!("`{scheme}` is no kind of database that is known here"))),
             None => return Err(bad("it names no kind of database".to_owned())),
@@ -217,6 +227,10 @@ impl Place {
         format!("read table {}", self.table)
     }
 
+    fn importing(&self) -> String {
+        format!("import into table {}", self.table)
+    }
+
     /// Sorts an error of the driver met while reading.
     fn unread(&self, source: sqlx::Error) -> Error {
         Error::from_driver(source, &self.reading(), &self.url, self.timeout)
@@ -224,7 +238,21 @@ impl Place {
 
     /// Sorts an error of the driver met while importing.
     fn unwritten(&self, source: sqlx::Error) -> Error {
-        Error::from_driver(source, &format!("import into table {}", self.table), &self.url, self.timeout)
+        Error::from_driver(source, &self.importing(), &self.url, self.timeout)
+    }
+
+    /// The same of an embedded database.
+    fn unread_file(&self, source: rusqlite::Error) -> Error {
+        Error::Embedded { doing: self.reading(), source }
+    }
+
+    /// The same of an embedded database.
+    fn unwritten_file(&self, source: rusqlite::Error) -> Error {
+        Error::Embedded { doing: self.importing(), source }
+    }
+
+    fn not_text(&self, source: std::str::Utf8Error) -> Error {
+        Error::Embedded { doing: self.reading(), source: rusqlite::Error::Utf8Error(1, source) }
     }
 
     fn not_a_count(&self, video: &str, at: i64, refused: &NotACount) -> Error {
@@ -253,18 +281,35 @@ impl Place {
         }
     }
 
+    async fn within<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.done_within(self.timeout, self.reading(), work).await
+    }
+
     /// Gives up on a database that does not: a server ends its statements itself, but a network that went away says
     /// nothing, and SQLite knows no timeout.
-    async fn within<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    async fn done_within<T>(
+        &self,
+        limit: Duration,
+        doing: String,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         const GRACE: Duration = Duration::from_secs(2);
-        let late = |_| Error::Timeout { doing: self.reading(), limit: self.timeout };
-        tokio::time::timeout(self.timeout.saturating_add(GRACE), work).await.map_err(late)?
+        let late = |_| Error::Timeout { doing, limit };
+        tokio::time::timeout(limit.saturating_add(GRACE), work).await.map_err(late)?
     }
+}
+
+/// How long an import of so many rows may take: a thousand rows a second is slow anywhere.
+fn import_limit(statement_timeout: Duration, rows: usize) -> Duration {
+    statement_timeout.saturating_add(Duration::from_millis(rows as u64))
 }
 
 /// The URL with `***` in place of its password, for messages and logs.
 pub fn redacted(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        // what has no such form cannot be told from a password
+        return if url.starts_with("sqlite:") { url.to_owned() } else { "***".to_owned() };
+    };
     // Up to the last @, because a password that should have been escaped may hold one.
     let (user, rest) = match rest.rsplit_once('@') {
         Some((user, rest)) => (Some(user), rest),
@@ -300,6 +345,8 @@ mod tests {
     fn passwords_are_not_shown() {
         let check = |url: &str, expected: &str| assert_eq!(redacted(url), expected);
         check("sqlite:data.db", "sqlite:data.db");
+        check("postgres:/u:secret@h/d", "***");
+        check("secret", "***");
         check("postgres://h/d", "postgres://h/d");
         check("postgres://u@h:5432/d", "postgres://u@h:5432/d");
         check("postgres://u:secret@h/d", "postgres://u:***@h/d");
@@ -318,6 +365,7 @@ mod tests {
         check("data.db", "t", "it names no kind of database; known forms: sqlite:FILE, postgres://");
         check("mysql://u:secret@h/d", "t", "`mysql://u:***@h/d` as the data's address: `mysql` is no kind");
         check("postgres://u:secret@h:port/d", "t", "`postgres://u:***@h:port/d`");
+        check("postgres:/u:secret@h/d", "t", "`//` is missing");
         check("sqlite::memory:", "t", "gone at once");
         check("sqlite:", "t", "it names no file");
         check("sqlite:a.db", "b; drop table x", "use `b; drop table x` as the data's table");

@@ -7,7 +7,7 @@ mod resume;
 mod rolling;
 mod training;
 
-use super::{Context, Error, promotion};
+use super::{Context, Division, Error, promotion};
 use crate::data::{DataVersion, Target};
 use crate::event::{Event, Listener};
 use crate::job::{Challenger, Job, Retrain};
@@ -24,7 +24,7 @@ use resume::{Resumed, checkpoint_path};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::{JoinSet, spawn_blocking};
 use training::{dense_mixtures, mixtures, train_watched};
 
@@ -70,6 +70,11 @@ pub(super) async fn retrain(
         let row = RunTarget { target: target.to_string(), ..begun() };
         context.store.save_target(claim, &row).await?;
     }
+    if settings.memory_limit.is_some() {
+        // what cannot be held should not be read either
+        let rows = context.source().await?.describe().await?.rows as usize;
+        Division::of(settings, resumed.targets.len(), rows, rows)?;
+    }
     let read = read_and_prepare(context, job, settings, resumed.until, &listener).await;
     let probed = probe.await.map_err(|_| Error::Panicked { target: first })??;
     let (prepared, data_version) = read?;
@@ -78,6 +83,10 @@ pub(super) async fn retrain(
     }
     tracing::info!(version = %probed.version, path = %probed.path.display(), "ONNX Runtime loaded");
     let library = Library::load(&probed)?;
+    let (rows, windows) = (data_version.rows as usize, prepared.train(first).len());
+    let division = Division::of(settings, resumed.targets.len(), rows, windows)?;
+    listener(Event::Remark(division.sentence()));
+    let side_by_side = Arc::new(Semaphore::new(division.side_by_side));
     let shared = Arc::new(Shared {
         context: context.clone(),
         job: job.clone(),
@@ -90,14 +99,17 @@ pub(super) async fn retrain(
         mixed: OnceCell::new(),
         dense: OnceCell::new(),
         failed: AtomicBool::new(false),
-        budget: Budget::new(std::thread::available_parallelism().map_or(1, usize::from)),
+        budget: Budget::new(division.threads),
         listener,
     });
 
     let mut targets = JoinSet::new();
     for &target in &resumed.targets {
         let shared = Arc::clone(&shared);
+        let side_by_side = Arc::clone(&side_by_side);
         targets.spawn(async move {
+            // in the targets' order; never closed
+            let _place = side_by_side.acquire().await;
             let result = one_target(&shared, target).await;
             if let Err(error) = &result {
                 if !error.is_cancelled() {

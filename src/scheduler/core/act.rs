@@ -246,6 +246,11 @@ pub enum Notice {
         /// Why.
         because: String,
     },
+    /// They start runs again.
+    Resumed {
+        /// Which.
+        job: String,
+    },
     /// A version in service has become worse.
     Degraded {
         /// The job that is started for it.
@@ -276,4 +281,20 @@ pub enum Notice {
         /// Which.
         run_id: i64,
     },
+}
+
+impl Notice {
+    /// Whose it is.
+    pub fn job(&self) -> &str {
+        match self {
+            Self::Missed { job, .. }
+            | Self::Failed { job, .. }
+            | Self::Paused { job, .. }
+            | Self::Resumed { job }
+            | Self::Degraded { job, .. }
+            | Self::Broken { job, .. }
+            | Self::Mended { job }
+            | Self::OutOfMemory { job, .. } => job,
+        }
+    }
 }

@@ -185,6 +185,9 @@ impl Core {
             Event::Paused(paused) => {
                 for (name, state) in &mut self.jobs {
                     let found = paused.get(name);
+                    if state.row.paused_at.is_some() && found.is_none() {
+                        self.notices.push(Notice::Resumed { job: name.clone() });
+                    }
                     state.row.paused_at = found.map(|(at, _)| *at);
                     state.row.paused_because = found.map(|(_, because)| because.clone());
                 }

@@ -111,15 +111,19 @@ impl Postgres {
     pub(super) async fn import(
         &self,
         place: &Place,
+        limit: Duration,
         series: &Series,
         progress: &mut impl FnMut(u64, u64),
     ) -> Result<Imported, Error> {
         let unwritten = |error| place.unwritten(error);
         let mut connection = self.connect(place).await?;
         let table = place.table.quoted();
-        let millis = place.timeout.as_millis();
         // The session's time zone is that of timestamps without one, here and in `snapshot`.
-        let begin = format!("BEGIN; SET LOCAL TimeZone = 'UTC'; SET LOCAL lock_timeout = {millis}");
+        let begin = format!(
+            "BEGIN; SET LOCAL TimeZone = 'UTC'; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}",
+            millis(place.timeout),
+            millis(limit)
+        );
         execute(&mut connection, begin).await.map_err(unwritten)?;
         let made = !exists(&mut connection, place).await?;
         if made {
@@ -157,10 +161,10 @@ impl Postgres {
     /// A connection that sees the database as it is at the first statement, and can't change it.
     async fn snapshot(&self, place: &Place) -> Result<PgConnection, Error> {
         let mut connection = self.connect(place).await?;
-        let millis = place.timeout.as_millis();
         let begin = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-             SET LOCAL TimeZone = 'UTC'; SET LOCAL statement_timeout = {millis}"
+             SET LOCAL TimeZone = 'UTC'; SET LOCAL statement_timeout = {}",
+            millis(place.timeout)
         );
         execute(&mut connection, begin).await.map_err(|error| place.unread(error))?;
         Ok(connection)
@@ -220,6 +224,11 @@ async fn exists(connection: &mut PgConnection, place: &Place) -> Result<bool, Er
         .fetch_one(connection)
         .await
         .map_err(|error| place.unread(error))
+}
+
+/// A limit as the server takes it: at most 24 days.
+fn millis(limit: Duration) -> u128 {
+    limit.as_millis().min(i32::MAX as u128)
 }
 
 /// Texts as SQL, which COPY takes no parameters for. PostgreSQL knows no NUL character in texts.

@@ -1,16 +1,19 @@
-//! What an import reads and writes, all of it inside the caller's transaction.
+//! What an import reads and writes, all of it inside one transaction.
 
 use super::super::table::COLUMNS;
 use super::super::{Arrivals, Place};
-use super::{Open, arguments, bind, execute, select};
+use super::rows::{Batch, Values};
+use super::{Open, select};
 use crate::data::{Error, Series, time};
-use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{Arguments, AssertSqlSafe, SqlSafeStr};
-use std::sync::Arc;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use std::thread::sleep;
+use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// What the table has to keep, in the words that show later that the import made it. `STRICT` keeps types, the check
 /// keeps the form of times; `WITHOUT ROWID` keeps rows where the key says, which halves the file.
-pub(super) const CONTENTS: &str = "(
+const CONTENTS: &str = "(
     timestamp TEXT NOT NULL CHECK (timestamp GLOB '????-??-??T??:??:??.??????Z'),
     video_id TEXT NOT NULL,
     view_count INTEGER NOT NULL,
@@ -22,113 +25,165 @@ pub(super) const CONTENTS: &str = "(
     PRIMARY KEY (video_id, timestamp)
 ) STRICT, WITHOUT ROWID";
 
-/// Rows of one INSERT: enough that preparing and passing it on costs little a row.
-const ROWS_PER_INSERT: usize = 256;
+/// Whether a table was made by the import, as its statement says.
+pub(super) fn is_ours(sql: &str) -> bool {
+    sql.ends_with(CONTENTS)
+}
+
+/// What an import made that was not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Made {
+    Nothing,
+    Table,
+    File,
+}
+
+/// Locks the file, makes the table where there is none, and reads the rows that matter to a merge: those of each video
+/// from a time on, and the one before.
+pub(super) fn begin(
+    connection: Connection,
+    place: Place,
+    since: &[(String, i64)],
+) -> Result<(Open, Made, Series), Error> {
+    let unwritten = |error| place.unwritten_file(error);
+    // At once: a transaction that turns from reading to writing fails when somebody else was faster.
+    connection.execute_batch("BEGIN IMMEDIATE").map_err(unwritten)?;
+    let tables = "SELECT count(*) FROM sqlite_schema";
+    let tables: i64 = connection.query_row(tables, (), |row| row.get(0)).map_err(unwritten)?;
+    let there = "SELECT 1 FROM sqlite_schema WHERE lower(name) = lower(?)";
+    let there = connection.query_row(there, [&place.table.name], |_| Ok(())).optional().map_err(unwritten)?;
+    let made = match there {
+        Some(()) => Made::Nothing,
+        None if tables > 0 => Made::Table,
+        None => Made::File,
+    };
+    if made != Made::Nothing {
+        let create = format!("CREATE TABLE {} {CONTENTS}", place.table.quoted());
+        connection.execute_batch(&create).map_err(unwritten)?;
+    }
+    let open = Open::check(connection, place)?;
+    let existing = if made == Made::Nothing { open.existing(since)? } else { Series::default() };
+    Ok((open, made, existing))
+}
 
 impl Open {
-    /// The rows of the videos to import that matter to a merge.
-    pub(super) async fn existing(&mut self, place: &Place, series: &Series) -> Result<Series, Error> {
-        let (mut arrivals, table) = (Arrivals::new(), place.table.quoted());
-        for video in &series.videos {
-            let since = time::text(series.at[video.rows.start]);
-            let (select, arguments) = if self.ours {
-                let before = format!("SELECT max(timestamp) FROM {table} WHERE video_id = ?1 AND timestamp < ?2");
-                let select = select(&table);
-                let select = format!("{select} WHERE video_id = ?1 AND timestamp >= coalesce(({before}), ?2)");
-                (select, arguments(&[&video.id, &since]))
+    fn existing(&self, since: &[(String, i64)]) -> Result<Series, Error> {
+        let (mut arrivals, table) = (Arrivals::new(), self.table());
+        let before = format!("SELECT max(timestamp) FROM {table} WHERE video_id = ?1 AND timestamp < ?2");
+        let from = format!("{} WHERE video_id = ?1 AND timestamp >= coalesce(({before}), ?2)", select(&table));
+        let all = format!("{} WHERE video_id = ?", select(&table));
+        for (video, since) in since {
+            if self.ours {
+                self.arrive(&from, params![video, time::text(*since)], &mut arrivals)?;
             } else {
-                self.check_times(place, &video.id).await?;
-                (format!("{} WHERE video_id = ?", select(&table)), arguments(&[&video.id]))
-            };
-            self.rows(place, select, arguments, &mut arrivals, &mut |_| {}).await?;
+                self.check_times(video)?;
+                self.arrive(&all, [video], &mut arrivals)?;
+            }
         }
         Ok(arrivals.finish().0)
     }
 
     /// Errors: a row of the video has its time in another form than ours.
-    async fn check_times(&mut self, place: &Place, video: &str) -> Result<(), Error> {
+    fn check_times(&self, video: &str) -> Result<(), Error> {
         let other = format!(
             "SELECT CAST(timestamp AS TEXT) FROM {} WHERE video_id = ?
              AND (typeof(timestamp) <> 'text' OR timestamp NOT GLOB '????-??-??T??:??:??.??????Z') LIMIT 1",
-            place.table.quoted()
+            self.table()
         );
-        let value: Option<Option<String>> = sqlx::query_scalar(AssertSqlSafe(other))
-            .bind(video)
-            .fetch_optional(&mut self.connection)
-            .await
-            .map_err(|error| place.unwritten(error))?;
+        let value: Option<Option<String>> = self
+            .connection
+            .query_row(&other, [video], |row| row.get(0))
+            .optional()
+            .map_err(|error| self.place.unwritten_file(error))?;
         match value {
             None => Ok(()),
             Some(value) => Err(Error::ForeignTimes {
-                table: place.table.to_string(),
+                table: self.place.table.to_string(),
                 value: value.unwrap_or_else(|| "NULL".to_owned()),
             }),
         }
     }
-}
 
-/// Writes rows into a table of ours.
-pub(super) async fn insert(
-    connection: &mut SqliteConnection,
-    table: &str,
-    series: &Series,
-    progress: &mut impl FnMut(u64, u64),
-) -> Result<(), sqlx::Error> {
-    let (mut done, total) = (0, series.len() as u64);
-    let full = AssertSqlSafe(upsert(table, ROWS_PER_INSERT)).into_sql_str();
-    for video in &series.videos {
-        let (id, mut rows) = (Arc::<str>::from(video.id.as_str()), video.rows.clone());
-        while !rows.is_empty() {
-            let n = rows.len().min(ROWS_PER_INSERT);
-            let mut values = SqliteArguments::default();
-            values.reserve(n * COLUMNS.len(), 0);
-            for row in rows.by_ref().take(n) {
-                bind(&mut values, time::text(series.at[row]));
-                bind(&mut values, Arc::clone(&id));
-                series.counts_of(row).into_iter().for_each(|count| bind(&mut values, count as i64));
-                series.growth_of(row).into_iter().for_each(|rate| bind(&mut values, rate));
+    /// Writes the batches; `only_new` where no row of the table has the video and time of one of theirs.
+    pub(super) fn write(self, batches: mpsc::Receiver<Batch>, only_new: bool) -> Result<Self, Error> {
+        let written =
+            if self.ours { self.insert(&self.table(), batches, only_new) } else { self.insert_without_key(batches) };
+        written.map_err(|error| self.place.unwritten_file(error))?;
+        Ok(self)
+    }
+
+    fn insert(&self, table: &str, mut batches: mpsc::Receiver<Batch>, only_new: bool) -> rusqlite::Result<()> {
+        // What we write has the form; looking at each time again would cost a fifth of the import.
+        self.execute("PRAGMA ignore_check_constraints = ON")?;
+        let conflict = if only_new { String::new() } else { format!(" {}", update()) };
+        let values = ["?"; COLUMNS.len()].join(", ");
+        let insert = format!("INSERT INTO {table} ({}) VALUES ({values}){conflict}", COLUMNS.join(", "));
+        let mut insert = self.connection.prepare(&insert)?;
+        while let Some(batch) = batches.blocking_recv() {
+            for (video, rows) in batch.videos() {
+                insert.raw_bind_parameter(2, video)?;
+                for Values { at, counts, growth } in rows {
+                    insert.raw_bind_parameter(1, ToSqlOutput::Borrowed(ValueRef::Text(&time::fixed(*at))))?;
+                    for (place, count) in (3..).zip(counts) {
+                        // Counts that are imported are whole and below 2^53.
+                        insert.raw_bind_parameter(place, *count as i64)?;
+                    }
+                    for (place, rate) in (6..).zip(growth) {
+                        insert.raw_bind_parameter(place, rate)?;
+                    }
+                    insert.raw_execute()?;
+                }
             }
-            let insert = if n == ROWS_PER_INSERT {
-                sqlx::query_with(full.clone(), values)
-            } else {
-                // Used once: no need to keep it prepared.
-                sqlx::query_with(AssertSqlSafe(upsert(table, n)).into_sql_str(), values).persistent(false)
-            };
-            insert.execute(&mut *connection).await?;
-            done += n as u64;
-            progress(done, total);
+        }
+        Ok(())
+    }
+
+    /// Writes rows into a table that may lack a key, by way of one that has it.
+    fn insert_without_key(&self, batches: mpsc::Receiver<Batch>) -> rusqlite::Result<()> {
+        let table = self.table();
+        self.execute(&format!("CREATE TEMP TABLE retraind_incoming {CONTENTS}"))?;
+        self.insert("temp.retraind_incoming", batches, true)?;
+        // The owner's own checks hold.
+        self.execute("PRAGMA ignore_check_constraints = OFF")?;
+        let columns = COLUMNS.join(", ");
+        let set = COLUMNS[2..].iter().map(|column| format!("{column} = new.{column}")).collect::<Vec<_>>().join(", ");
+        let same = "old.video_id = new.video_id AND old.timestamp = new.timestamp";
+        let new = COLUMNS.map(|column| format!("new.{column}")).join(", ");
+        // A join, for which SQLite makes an index where there is none; NOT EXISTS would scan the table once a row.
+        self.execute(&format!(
+            "UPDATE {table} AS old SET {set} FROM temp.retraind_incoming AS new WHERE {same};
+             INSERT INTO {table} ({columns}) SELECT {new} FROM temp.retraind_incoming AS new
+             LEFT JOIN {table} AS old ON {same} WHERE old.video_id IS NULL"
+        ))
+    }
+
+    pub(super) fn commit(self, made: Made) -> Result<(), Error> {
+        self.execute("COMMIT").map_err(|error| self.place.unwritten_file(error))?;
+        if made == Made::File {
+            self.let_readers_in();
+        }
+        Ok(())
+    }
+
+    /// From now on readers of the file and its writer do not wait for each other. Not before: in a new file a
+    /// write-ahead log would have every page written twice.
+    fn let_readers_in(&self) {
+        const TRIES: usize = 20;
+        for _ in 0..TRIES {
+            let mode = self.connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get::<_, String>(0));
+            match mode {
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                    sleep(Duration::from_millis(100));
+                }
+                // Some file systems can't; the file works without.
+                _ => return,
+            }
         }
     }
-    Ok(())
 }
 
-/// An INSERT of so many rows.
-fn upsert(table: &str, rows: usize) -> String {
-    let columns = COLUMNS.join(", ");
-    let values = vec!["(?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(", ");
+/// What becomes of a row whose video and time the table has.
+fn update() -> String {
     let set = COLUMNS[2..].iter().map(|column| format!("{column} = excluded.{column}")).collect::<Vec<_>>().join(", ");
-    format!("INSERT INTO {table} ({columns}) VALUES {values} ON CONFLICT (video_id, timestamp) DO UPDATE SET {set}")
-}
-
-/// Writes rows into a table that may lack a key, by way of one that has it.
-pub(super) async fn insert_without_key(
-    connection: &mut SqliteConnection,
-    table: &str,
-    series: &Series,
-    progress: &mut impl FnMut(u64, u64),
-) -> Result<(), sqlx::Error> {
-    execute(connection, format!("CREATE TEMP TABLE retraind_incoming {CONTENTS}")).await?;
-    insert(connection, "temp.retraind_incoming", series, progress).await?;
-    let columns = COLUMNS.join(", ");
-    let set = COLUMNS[2..].iter().map(|column| format!("{column} = new.{column}")).collect::<Vec<_>>().join(", ");
-    let same = "old.video_id = new.video_id AND old.timestamp = new.timestamp";
-    execute(connection, format!("UPDATE {table} AS old SET {set} FROM temp.retraind_incoming AS new WHERE {same}"))
-        .await?;
-    let new = COLUMNS.map(|column| format!("new.{column}")).join(", ");
-    // A join, for which SQLite makes an index where there is none; NOT EXISTS would scan the table once a row.
-    let insert = format!(
-        "INSERT INTO {table} ({columns}) SELECT {new} FROM temp.retraind_incoming AS new
-         LEFT JOIN {table} AS old ON {same} WHERE old.video_id IS NULL"
-    );
-    execute(connection, insert).await
+    format!("ON CONFLICT (video_id, timestamp) DO UPDATE SET {set}")
 }

@@ -4,11 +4,10 @@
 //! would make every import slower, for a question that is asked once in a minute.
 
 use super::super::{MissingIndex, Place};
-use super::{Open, Sqlite, close, time_of};
+use super::{Open, Sqlite, texts, time_of};
 use crate::data::{Error, time};
 use chrono::{DateTime, Utc};
-use futures_util::TryStreamExt;
-use sqlx::{AssertSqlSafe, Row};
+use rusqlite::params;
 
 impl Sqlite {
     pub(in super::super) async fn count_since(
@@ -17,117 +16,96 @@ impl Sqlite {
         since: Option<i64>,
         at_most: u64,
     ) -> Result<u64, Error> {
-        let mut open = self.open(place).await?;
-        let table = place.table.quoted();
         // SQLite's numbers have a sign.
         let limit = i64::try_from(at_most).unwrap_or(i64::MAX);
-        let unread = |error| place.unread(error);
-        let n = match since {
-            None => {
-                let question = format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT ?)");
-                let n: i64 = sqlx::query_scalar(AssertSqlSafe(question))
-                    .bind(limit)
-                    .fetch_one(&mut open.connection)
-                    .await
-                    .map_err(unread)?;
-                n as u64
-            }
-            Some(since) if open.ours => {
-                let question = format!(
-                    "WITH RECURSIVE video(id, n) AS (
-                        SELECT min(video_id), 0 FROM {table}
-                        UNION ALL
-                        SELECT (SELECT min(video_id) FROM {table} WHERE video_id > id),
-                               n + (SELECT count(*) FROM (
-                                    SELECT 1 FROM {table} WHERE video_id = id AND timestamp > ?1 LIMIT ?2))
-                        FROM video WHERE id IS NOT NULL AND n < ?2
-                    ) SELECT min(max(n), ?2) FROM video"
-                );
-                let n: i64 = sqlx::query_scalar(AssertSqlSafe(question))
-                    .bind(time::text(since))
-                    .bind(limit)
-                    .fetch_one(&mut open.connection)
-                    .await
-                    .map_err(unread)?;
-                n as u64
-            }
-            Some(since) => {
-                let mut n = 0;
-                open.times(place, |at| {
-                    n += u64::from(at > since);
-                    n < at_most
-                })
-                .await?;
-                n.min(at_most)
-            }
-        };
-        close(open.connection).await;
-        Ok(n)
+        self.open(place, move |open| {
+            let table = open.table();
+            let n: i64 = match since {
+                None => open.one(&format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT ?)"), [limit])?,
+                Some(since) if open.ours => {
+                    let question = format!(
+                        "WITH RECURSIVE video(id, n) AS (
+                            SELECT min(video_id), 0 FROM {table}
+                            UNION ALL
+                            SELECT (SELECT min(video_id) FROM {table} WHERE video_id > id),
+                                   n + (SELECT count(*) FROM (
+                                        SELECT 1 FROM {table} WHERE video_id = id AND timestamp > ?1 LIMIT ?2))
+                            FROM video WHERE id IS NOT NULL AND n < ?2
+                        ) SELECT min(max(n), ?2) FROM video"
+                    );
+                    open.one(&question, params![time::text(since), limit])?
+                }
+                Some(since) => {
+                    let mut n = 0;
+                    open.times(|at| {
+                        n += i64::from(at > since);
+                        n < limit
+                    })?;
+                    n.min(limit)
+                }
+            };
+            Ok(n as u64)
+        })
+        .await
     }
 
     pub(in super::super) async fn newest(&self, place: &Place) -> Result<Option<DateTime<Utc>>, Error> {
-        let mut open = self.open(place).await?;
-        let newest = open.newest(place).await?;
-        close(open.connection).await;
+        let newest = self.open(place, Open::newest).await?;
         Ok(newest.and_then(DateTime::from_timestamp_micros))
     }
 }
 
 impl Open {
     /// Every id of a table of ours.
-    pub(super) async fn videos(&mut self, table: &str) -> Result<Vec<String>, sqlx::Error> {
-        let next = format!("{} SELECT id FROM video WHERE id IS NOT NULL", videos(table));
-        sqlx::query_scalar(AssertSqlSafe(next)).fetch_all(&mut self.connection).await
+    pub(super) fn videos(&self) -> Result<Vec<String>, Error> {
+        let next = format!("{} SELECT id FROM video WHERE id IS NOT NULL", videos(&self.table()));
+        texts(&self.connection, &next, ()).map_err(|error| self.place.unread_file(error))
     }
 
-    pub(super) async fn newest(&mut self, place: &Place) -> Result<Option<i64>, Error> {
-        let table = place.table.quoted();
+    pub(super) fn newest(&self) -> Result<Option<i64>, Error> {
+        let table = self.table();
         if self.ours {
-            let question = format!(
-                "{} SELECT max((SELECT max(timestamp) FROM {table} WHERE video_id = id)) FROM video",
-                videos(&table)
-            );
-            let newest: Option<String> = sqlx::query_scalar(AssertSqlSafe(question))
-                .fetch_one(&mut self.connection)
-                .await
-                .map_err(|error| place.unread(error))?;
+            let newest = format!("SELECT max((SELECT max(timestamp) FROM {table} WHERE video_id = id)) FROM video");
+            let newest: Option<String> = self.one(&format!("{} {newest}", videos(&table)), ())?;
             return Ok(newest.and_then(|newest| time::parse(newest.as_bytes())));
         }
         let mut newest = None;
-        self.times(place, |at| {
+        self.times(|at| {
             newest = newest.max(Some(at));
             true
-        })
-        .await?;
+        })?;
         Ok(newest)
     }
 
-    /// Every time of a table with times of any form, while `more` says so.
-    async fn times(&mut self, place: &Place, mut more: impl FnMut(i64) -> bool) -> Result<(), Error> {
-        let unread = |error| place.unread(error);
-        let select = format!("SELECT timestamp, video_id FROM {}", place.table.quoted());
-        let mut rows = sqlx::query(AssertSqlSafe(select)).fetch(&mut self.connection);
-        while let Some(row) = rows.try_next().await.map_err(unread)? {
-            let at = time_of(row.try_get_raw(0).map_err(unread)?);
-            let video = || row.try_get_unchecked::<String, _>(1).unwrap_or_default();
-            if !more(at.map_err(|value| place.not_a_time(&video(), value))?) {
+    /// Every time of a table with times of any form, as long as `more` says so.
+    fn times(&self, mut more: impl FnMut(i64) -> bool) -> Result<(), Error> {
+        let unread = |error| self.place.unread_file(error);
+        let select = format!("SELECT timestamp, CAST(video_id AS TEXT) FROM {}", self.table());
+        let mut statement = self.connection.prepare(&select).map_err(unread)?;
+        let mut rows = statement.query(()).map_err(unread)?;
+        while let Some(row) = rows.next().map_err(unread)? {
+            let at = time_of(row.get_ref(0).map_err(unread)?);
+            let video = || row.get::<_, String>(1).unwrap_or_default();
+            if !more(at.map_err(|value| self.place.not_a_time(&video(), value))?) {
                 break;
             }
         }
         Ok(())
     }
 
-    /// SQLite's version, and what the table lacks.
-    pub(super) async fn missing_indexes(&mut self, place: &Place) -> Result<(String, Vec<MissingIndex>), sqlx::Error> {
-        let question = "SELECT sqlite_version(), EXISTS (SELECT 1 FROM pragma_index_list(?) AS list
-            WHERE (SELECT name FROM pragma_index_info(list.name) WHERE seqno = 0) = 'video_id')";
-        let (version, indexed): (String, bool) =
-            sqlx::query_as(question).bind(&place.table.name).fetch_one(&mut self.connection).await?;
-        // Times of any form have no order in an index, so one on video and time would serve no better.
+    pub(super) fn missing_indexes(&self) -> Result<Vec<MissingIndex>, Error> {
+        let indexed: bool = self.one(
+            "SELECT EXISTS (SELECT 1 FROM pragma_index_list(?) AS list
+             WHERE (SELECT name FROM pragma_index_info(list.name) WHERE seqno = 0) = 'video_id')",
+            [&self.place.table.name],
+        )?;
+        if indexed {
+            return Ok(Vec::new());
+        }
+        // Times of any form have no order in an index, so that one on video and time would serve no better.
         let without = "`retraind import` reads the whole table once for each video";
-        let create = format!("CREATE INDEX {name}_video ON {name} (video_id)", name = place.table.name);
-        let missing = if indexed { Vec::new() } else { vec![MissingIndex { without, create }] };
-        Ok((version, missing))
+        let create = format!("CREATE INDEX {name}_video ON {name} (video_id)", name = self.place.table.name);
+        Ok(vec![MissingIndex { without, create }])
     }
 }
 

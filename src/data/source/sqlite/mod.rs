@@ -2,39 +2,42 @@
 //!
 //! A table that the import made keeps times in one fixed form and rows in order of video and time, so that a video's
 //! newest rows are found at once. A table made elsewhere may hold times in any form and no key at all: it is read whole.
+//!
+//! SQLite works in a thread of its own and hands rows over in batches, values and no row objects: sqlx, which the state
+//! database uses, copies each row for the way between threads, and that takes longer than reading it.
 
 mod import;
 mod indexes;
+mod rows;
 
 use super::table::COLUMNS;
-use super::{Arrivals, Description, Imported, Place, tell};
+use super::{Arrivals, Description, Imported, Place};
 use crate::data::merge::merge;
-use crate::data::{Error, Series, time};
-use futures_util::TryStreamExt;
-use import::{CONTENTS, insert, insert_without_key};
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteValueRef,
-};
-use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Encode, Row, SqlSafeStr, Type, TypeInfo, ValueRef};
+use crate::data::{Error, Series};
+use import::is_ours;
+use rows::{BATCHES, Batch, ROWS_PER_BATCH, time_of};
+use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, Params};
+use sqlx::sqlite::SqliteConnectOptions;
 use std::io;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use tokio::sync::mpsc;
 
 /// An SQLite file.
 #[derive(Clone, Debug)]
 pub(super) struct Sqlite {
     path: PathBuf,
-    options: SqliteConnectOptions,
 }
 
-/// An open file, and whether the table is one that the import made.
+/// An open file with the table in it.
 struct Open {
-    connection: SqliteConnection,
+    connection: Connection,
+    /// Whether the table is one that the import made.
     ours: bool,
+    place: Place,
 }
 
 impl Sqlite {
-    pub(super) fn parse(url: &str, timeout: Duration) -> Result<Self, String> {
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
         let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
         let path = path.split('?').next().unwrap_or_default();
         match path {
@@ -42,14 +45,13 @@ impl Sqlite {
             ":memory:" => return Err("a database in memory would be gone at once".to_owned()),
             _ => {}
         }
+        // Parsed like the state database's address, so that both mean the same file.
         let options: SqliteConnectOptions = url.parse().map_err(|error: sqlx::Error| error.to_string())?;
-        let path = options.get_filename().to_owned();
-        Ok(Self { path, options: options.busy_timeout(timeout).row_buffer_size(1024).disable_statement_logging() })
+        Ok(Self { path: options.get_filename().to_owned() })
     }
 
     pub(super) async fn check(&self, place: &Place) -> Result<(), Error> {
-        close(self.open(place).await?.connection).await;
-        Ok(())
+        self.open(place, |_| Ok(())).await
     }
 
     pub(super) async fn read(
@@ -58,57 +60,62 @@ impl Sqlite {
         arrivals: &mut Arrivals,
         progress: &mut impl FnMut(u64),
     ) -> Result<(), Error> {
-        let mut open = self.open(place).await?;
-        // The order is that of our key; other tables are sorted on arrival.
-        let order = if open.ours { " ORDER BY video_id, timestamp" } else { "" };
-        let select = format!("{}{order}", select(&place.table.quoted()));
-        open.rows(place, select, SqliteArguments::default(), arrivals, progress).await?;
-        close(open.connection).await;
+        let (send, mut batches) = mpsc::channel(BATCHES);
+        let reading = self.open(place, move |open| {
+            // The order is that of our key; other tables are sorted on arrival.
+            let order = if open.ours { " ORDER BY video_id, timestamp" } else { "" };
+            let select = format!("{}{order}", select(&open.table()));
+            // When nobody takes the rows any more, the read has failed already.
+            open.rows(&select, (), |batch| Ok(send.blocking_send(batch).is_ok()))
+        });
+        let adding = async {
+            while let Some(batch) = batches.recv().await {
+                batch.add_to(arrivals, place)?;
+                progress(arrivals.rows_read());
+            }
+            Ok(())
+        };
+        tokio::try_join!(reading, adding)?;
         Ok(())
     }
 
     pub(super) async fn tail(&self, place: &Place, rows: usize, videos: &[String]) -> Result<Arrivals, Error> {
-        let mut open = self.open(place).await?;
-        let (mut arrivals, table) = (Arrivals::new(), place.table.quoted());
-        execute(&mut open.connection, "BEGIN").await.map_err(|error| place.unread(error))?;
-        if open.ours {
-            let videos = match videos {
-                [] => open.videos(&table).await.map_err(|error| place.unread(error))?,
-                some => some.to_vec(),
-            };
-            let newest = format!("{} WHERE video_id = ? ORDER BY timestamp DESC LIMIT {rows}", select(&table));
-            for video in &videos {
-                open.rows(place, newest.clone(), arguments(&[video]), &mut arrivals, &mut |_| {}).await?;
+        let videos = videos.to_vec();
+        self.open(place, move |open| {
+            let (mut arrivals, table) = (Arrivals::new(), open.table());
+            open.execute("BEGIN").map_err(|error| open.place.unread_file(error))?;
+            if open.ours {
+                let videos = if videos.is_empty() { open.videos()? } else { videos };
+                let newest = format!("{} WHERE video_id = ? ORDER BY timestamp DESC LIMIT {rows}", select(&table));
+                for video in &videos {
+                    open.arrive(&newest, [video], &mut arrivals)?;
+                }
+            } else {
+                // The order of its times is known only when all are read.
+                open.arrive(&select(&table), (), &mut arrivals)?;
             }
-        } else {
-            // The order of its times is known only when all are read.
-            open.rows(place, select(&table), SqliteArguments::default(), &mut arrivals, &mut |_| {}).await?;
-        }
-        close(open.connection).await;
-        Ok(arrivals)
+            Ok(arrivals)
+        })
+        .await
     }
 
     pub(super) async fn describe(&self, place: &Place) -> Result<Description, Error> {
-        let mut open = self.open(place).await?;
-        let (rows, videos, newest) = if open.ours {
-            let figures =
-                format!("SELECT count(*), count(DISTINCT video_id), max(timestamp) FROM {}", place.table.quoted());
-            let (rows, videos, newest): (i64, i64, Option<String>) = sqlx::query_as(AssertSqlSafe(figures))
-                .fetch_one(&mut open.connection)
-                .await
-                .map_err(|error| place.unread(error))?;
-            (rows as u64, videos as u64, newest.and_then(|newest| time::parse(newest.as_bytes())))
-        } else {
-            let mut arrivals = Arrivals::new();
-            open.rows(place, select(&place.table.quoted()), SqliteArguments::default(), &mut arrivals, &mut |_| {})
-                .await?;
-            let (series, report) = arrivals.finish();
-            (report.rows_read, series.videos.len() as u64, series.at.iter().max().copied())
-        };
-        let (version, missing_indexes) = open.missing_indexes(place).await.map_err(|error| place.unread(error))?;
-        close(open.connection).await;
-        let newest = newest.and_then(chrono::DateTime::from_timestamp_micros);
-        Ok(Description { backend: "SQLite", version, rows, videos, newest, missing_indexes })
+        self.open(place, |open| {
+            let (rows, videos, newest) = if open.ours {
+                let count = format!("SELECT count(*) FROM {}", open.table());
+                let rows: i64 = open.one(&count, ())?;
+                (rows as u64, open.videos()?.len() as u64, open.newest()?)
+            } else {
+                let mut arrivals = Arrivals::new();
+                open.arrive(&select(&open.table()), (), &mut arrivals)?;
+                let (series, report) = arrivals.finish();
+                (report.rows_read, series.videos.len() as u64, series.at.iter().max().copied())
+            };
+            let (version, missing_indexes) = (rusqlite::version().to_owned(), open.missing_indexes()?);
+            let newest = newest.and_then(chrono::DateTime::from_timestamp_micros);
+            Ok(Description { backend: "SQLite", version, rows, videos, newest, missing_indexes })
+        })
+        .await
     }
 
     pub(super) async fn import(
@@ -117,85 +124,110 @@ impl Sqlite {
         series: &Series,
         progress: &mut impl FnMut(u64, u64),
     ) -> Result<Imported, Error> {
-        let unwritten = |error| place.unwritten(error);
-        let mut options = self.options.clone().create_if_missing(true);
-        if !self.path.exists() {
-            // Readers and the writer of such a file do not wait for each other.
-            options = options.journal_mode(SqliteJournalMode::Wal);
-            // A file is made, a directory is not: its name may be a slip.
-            if let Some(directory) = self.path.parent().filter(|d| !d.as_os_str().is_empty() && !d.is_dir()) {
-                let source = io::Error::from(io::ErrorKind::NotFound);
-                return Err(Error::Io { doing: "make the database in", path: directory.to_owned(), source });
-            }
+        // A file is made, a directory is not: its name may be a slip.
+        if let Some(directory) = self.path.parent().filter(|d| !d.as_os_str().is_empty() && !d.is_dir()) {
+            let source = io::Error::from(io::ErrorKind::NotFound);
+            return Err(Error::Io { doing: "make the database in", path: directory.to_owned(), source });
         }
-        let mut connection = options.connect().await.map_err(unwritten)?;
-        // At once: a transaction that turns from reading to writing fails when somebody else was faster.
-        execute(&mut connection, "BEGIN IMMEDIATE").await.map_err(unwritten)?;
-        let table = place.table.quoted();
-        let create = format!("CREATE TABLE IF NOT EXISTS {table} {CONTENTS}");
-        execute(&mut connection, create).await.map_err(unwritten)?;
-        let mut open = Open::check(connection, place).await?;
-        let existing = open.existing(place, series).await?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let connection = connect(&self.path, flags, place).map_err(|error| place.unwritten_file(error))?;
+        let since: Vec<_> = series.videos.iter().map(|video| (video.id.clone(), series.at[video.rows.start])).collect();
+        let begun = place.clone();
+        let (open, made, existing) =
+            in_thread(connection.get_interrupt_handle(), move || import::begin(connection, begun, &since)).await?;
         let merged = merge(&existing, series);
-        if open.ours {
-            insert(&mut open.connection, &table, &merged.write, progress).await.map_err(unwritten)?;
-        } else {
-            insert_without_key(&mut open.connection, &table, &merged.write, progress).await.map_err(unwritten)?;
-        }
-        execute(&mut open.connection, "COMMIT").await.map_err(unwritten)?;
-        close(open.connection).await;
+        let (write, only_new) = (&merged.write, existing.is_empty());
+        drop(existing);
+        let (send, batches) = mpsc::channel(BATCHES);
+        let writing = in_thread(open.connection.get_interrupt_handle(), move || open.write(batches, only_new));
+        let sending = async {
+            let (mut rows, total) = (0..0, write.len());
+            while rows.end < total {
+                rows = rows.end..total.min(rows.end + ROWS_PER_BATCH);
+                if send.send(Batch::of(write, rows.clone())).await.is_err() {
+                    // The writer has failed and says why.
+                    break;
+                }
+                progress(rows.end as u64, total as u64);
+            }
+            drop(send);
+            Ok(())
+        };
+        // Committed only when both are through: this call may be given up half way.
+        let (open, ()) = tokio::try_join!(writing, sending)?;
+        in_thread(open.connection.get_interrupt_handle(), move || open.commit(made)).await?;
         Ok(merged.imported)
     }
 
-    async fn open(&self, place: &Place) -> Result<Open, Error> {
+    /// Opens the file for reading and runs `work` on it in a thread.
+    async fn open<T: Send + 'static>(
+        &self,
+        place: &Place,
+        work: impl FnOnce(&Open) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         if !self.path.exists() {
             return Err(Error::FileMissing { path: self.path.clone() });
         }
-        let connection = self.options.clone().read_only(true).create_if_missing(false).connect().await;
-        Open::check(connection.map_err(|error| place.unread(error))?, place).await
+        let connection = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY, place);
+        let (connection, place) = (connection.map_err(|error| place.unread_file(error))?, place.clone());
+        in_thread(connection.get_interrupt_handle(), move || work(&Open::check(connection, place)?)).await
     }
 }
 
 impl Open {
-    async fn check(mut connection: SqliteConnection, place: &Place) -> Result<Self, Error> {
-        let made: Option<Option<String>> = sqlx::query_scalar(
-            "SELECT sql FROM sqlite_schema WHERE type IN ('table', 'view') AND lower(name) = lower(?)",
-        )
-        .bind(&place.table.name)
-        .fetch_optional(&mut connection)
-        .await
-        .map_err(|error| place.unread(error))?;
+    fn check(connection: Connection, place: Place) -> Result<Self, Error> {
+        let unread = |error| place.unread_file(error);
+        let made = "SELECT sql FROM sqlite_schema WHERE type IN ('table', 'view') AND lower(name) = lower(?)";
+        let made: Option<Option<String>> =
+            connection.query_row(made, [&place.table.name], |row| row.get(0)).optional().map_err(unread)?;
         let Some(made) = made else {
             let tables = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY name";
-            let found =
-                sqlx::query_scalar(tables).fetch_all(&mut connection).await.map_err(|error| place.unread(error))?;
-            return Err(Error::TableMissing { table: place.table.to_string(), url: place.url.clone(), found });
+            let found = texts(&connection, tables, ()).map_err(unread)?;
+            return Err(Error::TableMissing { table: place.table.to_string(), url: place.url, found });
         };
-        let columns: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_info(?)")
-            .bind(&place.table.name)
-            .fetch_all(&mut connection)
-            .await
-            .map_err(|error| place.unread(error))?;
-        place.check_columns(&columns)?;
-        Ok(Self { connection, ours: made.is_some_and(|sql| sql.ends_with(CONTENTS)) })
+        let columns = "SELECT name FROM pragma_table_info(?)";
+        place.check_columns(&texts(&connection, columns, [&place.table.name]).map_err(unread)?)?;
+        Ok(Self { connection, ours: made.is_some_and(|sql| is_ours(&sql)), place })
+    }
+
+    fn table(&self) -> String {
+        self.place.table.quoted()
+    }
+
+    /// Hands on the rows of a statement that begins with [`select`], until it is told that they are enough.
+    fn rows(
+        &self,
+        select: &str,
+        parameters: impl Params,
+        mut hand_on: impl FnMut(Batch) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let unread = |error| self.place.unread_file(error);
+        let mut statement = self.connection.prepare_cached(select).map_err(unread)?;
+        let mut rows = statement.query(parameters).map_err(unread)?;
+        let mut batch = Batch::default();
+        while let Some(row) = rows.next().map_err(unread)? {
+            batch.take(row, &self.place)?;
+            if batch.len() == ROWS_PER_BATCH && !hand_on(std::mem::take(&mut batch))? {
+                return Ok(());
+            }
+        }
+        hand_on(batch)?;
+        Ok(())
     }
 
     /// Adds the rows of a statement that begins with [`select`].
-    async fn rows(
-        &mut self,
-        place: &Place,
-        select: String,
-        arguments: SqliteArguments,
-        arrivals: &mut Arrivals,
-        progress: &mut impl FnMut(u64),
-    ) -> Result<(), Error> {
-        let query = sqlx::query_with(AssertSqlSafe(select).into_sql_str(), arguments);
-        let mut rows = query.fetch(&mut self.connection);
-        while let Some(row) = rows.try_next().await.map_err(|error| place.unread(error))? {
-            push(&row, place, arrivals)?;
-            tell(arrivals, progress);
-        }
-        Ok(())
+    fn arrive(&self, select: &str, parameters: impl Params, arrivals: &mut Arrivals) -> Result<(), Error> {
+        self.rows(select, parameters, |batch| batch.add_to(arrivals, &self.place).map(|()| true))
+    }
+
+    /// The one value of a question.
+    fn one<T: rusqlite::types::FromSql>(&self, question: &str, parameters: impl Params) -> Result<T, Error> {
+        let answer = self.connection.query_row(question, parameters, |row| row.get(0));
+        answer.map_err(|error| self.place.unread_file(error))
+    }
+
+    fn execute(&self, statements: &str) -> rusqlite::Result<()> {
+        self.connection.execute_batch(statements)
     }
 }
 
@@ -203,82 +235,32 @@ fn select(table: &str) -> String {
     format!("SELECT {} FROM {table}", COLUMNS.join(", "))
 }
 
-fn push(row: &SqliteRow, place: &Place, arrivals: &mut Arrivals) -> Result<(), Error> {
-    let raw = |column: usize| row.try_get_raw(column).map_err(|error| place.unread(error));
-    let video: &str = row.try_get_unchecked(1).map_err(|error| place.unread(error))?;
-    let at = time_of(raw(0)?).map_err(|value| place.not_a_time(video, value))?;
-    let mut values = [f64::NAN; 6];
-    for (column, value) in values.iter_mut().enumerate() {
-        *value = number_of(raw(column + 2)?).map_err(|text| Error::NotACount {
-            table: place.table.to_string(),
-            column: COLUMNS[column + 2].to_owned(),
-            video: video.to_owned(),
-            at: time::text(at),
-            value: format!("`{text}`"),
-        })?;
-    }
-    let [a, b, c, d, e, f] = values;
-    arrivals.push(video, at, [a, b, c], [d, e, f]).map_err(|refused| place.not_a_count(video, at, &refused))
+fn texts(connection: &Connection, question: &str, parameters: impl Params) -> rusqlite::Result<Vec<String>> {
+    connection.prepare(question)?.query_map(parameters, |row| row.get(0))?.collect()
 }
 
-/// Text in any form that is known, or a number of Unix seconds.
-fn time_of(value: SqliteValueRef<'_>) -> Result<i64, String> {
-    if value.is_null() {
-        return Err("NULL".to_owned());
-    }
-    let type_info = value.type_info();
-    match type_info.name() {
-        "INTEGER" | "REAL" => {
-            let seconds: f64 = decode(value).ok_or("a number")?;
-            time::from_seconds(seconds).ok_or_else(|| seconds.to_string())
-        }
-        _ => {
-            let text: &[u8] = decode(value).ok_or("bytes")?;
-            time::parse(text).ok_or_else(|| String::from_utf8_lossy(text).into_owned())
+fn connect(path: &Path, flags: OpenFlags, place: &Place) -> rusqlite::Result<Connection> {
+    // One thread at a time has it, so that it needs no lock of its own.
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(place.timeout)?;
+    Ok(connection)
+}
+
+/// Runs blocking work; a caller who gives up stops the statement that it is at.
+async fn in_thread<T: Send + 'static>(
+    stop: InterruptHandle,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    struct OnDrop(InterruptHandle);
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            // Without effect when the work is done: SQLite forgets it at the next statement.
+            self.0.interrupt();
         }
     }
-}
-
-/// NULL is NaN; a text that is a number is one, as in a table whose columns have no types.
-fn number_of(value: SqliteValueRef<'_>) -> Result<f64, String> {
-    if value.is_null() {
-        return Ok(f64::NAN);
+    let _stop = OnDrop(stop);
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(died) => std::panic::resume_unwind(died.into_panic()),
     }
-    let type_info = value.type_info();
-    match type_info.name() {
-        "INTEGER" => decode::<i64>(value).map(|count| count as f64).ok_or_else(String::new),
-        "REAL" => decode(value).ok_or_else(String::new),
-        _ => {
-            let text: &[u8] = decode(value).ok_or("bytes")?;
-            let text = String::from_utf8_lossy(text);
-            text.trim().parse().map_err(|_| text.into_owned())
-        }
-    }
-}
-
-fn decode<'r, T: sqlx::Decode<'r, sqlx::Sqlite>>(value: SqliteValueRef<'r>) -> Option<T> {
-    T::decode(value).ok()
-}
-
-fn arguments(texts: &[&str]) -> SqliteArguments {
-    let mut arguments = SqliteArguments::default();
-    for text in texts {
-        bind(&mut arguments, *text);
-    }
-    arguments
-}
-
-fn bind<'q, T: Encode<'q, sqlx::Sqlite> + Type<sqlx::Sqlite>>(arguments: &mut SqliteArguments, value: T) {
-    // Encoding fails for other types only: texts and numbers are put down as they are.
-    let _ = arguments.add(value);
-}
-
-async fn execute(connection: &mut SqliteConnection, statement: impl Into<String>) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(AssertSqlSafe(statement.into())).execute(connection).await?;
-    Ok(())
-}
-
-/// Gives the file back at once; on an error it is dropped instead, and the same happens a little later.
-async fn close(connection: SqliteConnection) {
-    let _ = connection.close().await;
 }
