@@ -77,7 +77,14 @@ impl Place {
     }
 
     async fn store(&self) -> Store {
-        Store::open(&self.url()).await.expect("opened")
+        loop {
+            match Store::open(&self.url()).await {
+                Ok(store) => return store,
+                // the run under test is making the tables
+                Err(error) if error.is_transient() => sleep(Duration::from_millis(50)),
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     async fn alerts(&self) -> Vec<Alert> {

@@ -40,6 +40,9 @@ enum Line {
     Artifact { artifact: String, path: PathBuf },
 }
 
+/// How long after a program's end word of a signal to both may take to come.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
+
 /// Runs the program to its end. `Ok(false)` when it says that what it made is refused.
 pub(super) async fn exec(
     context: &Context,
@@ -75,15 +78,10 @@ pub(super) async fn exec(
         // a program that does not read its input is fine
         tokio::spawn(async move { stdin.write_all(document.as_bytes()).await });
     }
-    let asked = async {
-        while !stop.load(Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    };
     let reading = read(context, claim, &mut child, &directory, listener);
     let read = tokio::select! {
         read = reading => Some(read),
-        () = asked => None,
+        () = asked(stop) => None,
     };
     if let Some(read) = read {
         read?;
@@ -92,6 +90,10 @@ pub(super) async fn exec(
         terminate(pid);
     }
     let status = child.wait().await.map_err(|e| failed(format!("its end was not seen: {e}"), ExecEnd::Failed))?;
+    if !matches!(status.code(), Some(0 | REFUSED)) {
+        // a signal to the whole group may end the program before this process has heard of it
+        tokio::time::timeout(HEARD_WITHIN, asked(stop)).await.unwrap_or_default();
+    }
     match status.code() {
         Some(0) => Ok(true),
         Some(REFUSED) => Ok(false),
@@ -99,6 +101,13 @@ pub(super) async fn exec(
         Some(TRANSIENT) => Err(failed("it ended with code 75: trying again may help".to_owned(), ExecEnd::Transient)),
         Some(code) => Err(failed(format!("it ended with code {code}; the run's log may say why"), ExecEnd::Failed)),
         None => Err(failed(format!("it was killed ({status})"), ExecEnd::Failed)),
+    }
+}
+
+/// Returns when somebody has asked for the end.
+async fn asked(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

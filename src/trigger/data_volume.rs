@@ -56,7 +56,7 @@ impl DataVolume {
         let since = seen.last_ended.map(|ended| now - ended).filter(|since| *since >= TimeDelta::zero());
         match since {
             Some(since) if since < cool_down => Err(Waiting(format!(
-                "{} new rows, and the last run ended only {} s ago",
+                "at least {} new rows, and the last run ended only {} s ago",
                 seen.new_rows,
                 since.num_seconds()
             ))),
