@@ -3,7 +3,7 @@
 use super::builder::{Builder, int};
 use super::increment::{HISTORY, SEEN, TIME};
 use super::proto::{DOUBLE, FLOAT};
-use crate::recipe::{CANDIDATES, DAYS, Plan};
+use crate::recipe::{CANDIDATES, DAYS, LARGE, Plan};
 use std::f32::consts::TAU;
 
 /// Names of what was computed.
@@ -165,9 +165,10 @@ fn statics(b: &mut Builder, plan: &Plan, paces: &str, pace: &str, time: &str, ag
         b.node("Asinh", name, &[&of], vec![])
     };
     let mut parts = Vec::new();
-    let size = log(b, "pace_log", pace);
-    let two = b.floats("two", &[1], &[2.0]);
-    parts.push(b.node("Div", "pace_log_half", &[&size, &two], vec![]));
+    let large = b.doubles("large", &[1], &[LARGE]);
+    let up = b.node("Add", "pace_up", &[pace, &large], vec![]);
+    let size = b.node("Div", "pace_share", &[pace, &up], vec![]);
+    parts.push(log(b, "pace_size", &size));
     let newer = b.columns("newer_paces", paces, &[0, 1]);
     let older = b.columns("older_paces", paces, &[1, 2]);
     let ratio = b.node("Div", "pace_ratios", &[&newer, &older], vec![]);
@@ -215,8 +216,10 @@ fn statics(b: &mut Builder, plan: &Plan, paces: &str, pace: &str, time: &str, ag
     let three = b.doubles("three", &[1], &[3.0]);
     let mean = b.node("Div", "anchor_mean", &[&sum, &three], vec![]);
     let tenth = b.doubles("tenth", &[1], &[0.1]);
-    let mean = b.node("Add", "anchor_mean_up", &[&mean, &tenth], vec![]);
-    parts.push(log(b, "anchor_size", &mean));
+    let some = b.node("Add", "anchor_mean_some", &[&mean, &tenth], vec![]);
+    let up = b.node("Add", "anchor_mean_up", &[&mean, &large], vec![]);
+    let share = b.node("Div", "anchor_mean_share", &[&some, &up], vec![]);
+    parts.push(log(b, "anchor_size", &share));
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     b.node("Concat", "statics", &parts, vec![int("axis", 1)])
 }

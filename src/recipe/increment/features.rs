@@ -1,6 +1,6 @@
 //! What one window shows. The exported graph does the same operations in the same order (`export/increment.rs`).
 
-use super::plan::{CANDIDATES, DAYS, PRIOR, Plan, SEQUENCE_WIDTH, STRETCH};
+use super::plan::{CANDIDATES, DAYS, LARGE, PRIOR, Plan, SEQUENCE_WIDTH, STRETCH};
 use std::f32::consts::TAU;
 
 /// One series looking back from a point: lags count steps, and before the first known point that one stands.
@@ -102,7 +102,7 @@ fn statics(past: &impl Past, plan: &Plan, scale: f64, ahead: &Ahead) -> Vec<f32>
     let ln = |value: f64| (value as f32).ln();
     let asinh = |value: f64| (value as f32).asinh();
     let (second, third) = (pace(past, plan, 2), pace(past, plan, 3));
-    let mut out = vec![ln(scale) / 2.0, ln(scale / second), ln(second / third)];
+    let mut out = vec![ln(scale / (scale + LARGE)), ln(scale / second), ln(second / third)];
     out.push((age(past, plan, 0) / plan.step as f64) as f32);
     for m in plan.lately {
         let (now, then) = (rate(past, plan, m, 0), rate(past, plan, plan.day + m, plan.day));
@@ -126,7 +126,8 @@ fn statics(past: &impl Past, plan: &Plan, scale: f64, ahead: &Ahead) -> Vec<f32>
     out.extend([phase.sin(), phase.cos()]);
     out.extend(plan.anchors.map(|h| {
         let [a, b, c] = [0, 1, 2].map(|d| ahead.same_hours[d][place(h)]);
-        ln((a + b + c) / 3.0 + 0.1)
+        let mean = (a + b + c) / 3.0;
+        ln((mean + 0.1) / (mean + LARGE))
     }));
     out
 }

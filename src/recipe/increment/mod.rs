@@ -14,7 +14,7 @@ mod pool;
 
 pub use intervals::Intervals;
 pub use linear::Blend;
-pub use plan::{CANDIDATES, DAYS, PRIOR, Plan, SEQUENCE_WIDTH, STRETCH};
+pub use plan::{CANDIDATES, DAYS, LARGE, PRIOR, Plan, SEQUENCE_WIDTH, STRETCH};
 pub use pool::{Pool, standardise};
 
 pub(super) use plan::FEATURE_VERSION;

@@ -16,6 +16,9 @@ pub const SEQUENCE_WIDTH: usize = 3;
 pub const PRIOR: [f32; CANDIDATES] = [1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
 /// How far the network may stretch the mixture: by a factor of exp(± this).
 pub const STRETCH: f32 = 0.3;
+/// A size beyond this says nothing more: it matters through the noise of whole counts alone, and a series larger than all
+/// that trained is to look like the large ones among them. Unit: counts.
+pub const LARGE: f64 = 100.0;
 
 /// Where to look and what to forecast.
 #[derive(Clone, Debug, PartialEq, Eq)]
