@@ -77,13 +77,31 @@ impl Place {
     }
 
     async fn store(&self) -> Store {
+        let deadline = Instant::now() + Duration::from_mins(2);
         loop {
             match Store::open(&self.url()).await {
                 Ok(store) => return store,
                 // the run under test is making the tables
-                Err(error) if error.is_transient() => sleep(Duration::from_millis(50)),
+                Err(error) if error.is_transient() && Instant::now() < deadline => sleep(Duration::from_millis(50)),
                 Err(error) => panic!("{error}"),
             }
+        }
+    }
+
+    /// Stops a process between two of its transactions: in the middle of one it would keep the database's lock.
+    fn stop(&self, pid: Pid) {
+        let state = rusqlite::Connection::open(self.dir.path().join("retraind.db")).expect("opened");
+        state.busy_timeout(Duration::ZERO).expect("set");
+        let deadline = Instant::now() + Duration::from_mins(2);
+        loop {
+            kill_process(pid, Signal::STOP).expect("stopped");
+            sleep(Duration::from_millis(20)); // until each of its threads has seen it
+            if state.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok() {
+                return;
+            }
+            kill_process(pid, Signal::CONT).expect("goes on");
+            assert!(Instant::now() < deadline, "it always writes");
+            sleep(Duration::from_millis(7));
         }
     }
 
@@ -137,15 +155,17 @@ async fn a_worker_that_is_stopped_is_told_of_by_who_watches_it() {
     );
     let child = place.start();
     let pid = Pid::from_raw(child.id() as i32).expect("a pid");
+    let deadline = Instant::now() + Duration::from_mins(2);
     let store = loop {
         let store = place.store().await;
         let trainings = store.trainings(1).await.expect("read");
         if trainings.first().is_some_and(|training| training.training_started_at.is_some()) {
             break store;
         }
+        assert!(Instant::now() < deadline, "no training begins: {trainings:?}");
         sleep(Duration::from_millis(50));
     };
-    kill_process(pid, Signal::STOP).expect("stopped");
+    place.stop(pid);
     assert!(place.alerts().await.is_empty());
     // as the daemon does it
     let mut settings: Settings =

@@ -1,11 +1,12 @@
 //! The network of recipe `increment`: one LSTM layer beside features of the window, then two dense layers.
 
-use super::lstm::{LstmLayer, Options, values};
+use super::lstm::{LstmLayer, Options};
+use super::network::{dense_weights, linear};
 use super::{DenseWeights, LstmWeights, init};
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::activation::tanh;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -106,25 +107,11 @@ impl Mixture {
     }
 }
 
-fn linear(weights: &DenseWeights, device: &Device) -> Linear {
-    let output = weights.bias.len();
-    let shape = [weights.kernel.len() / output, output];
-    Linear {
-        weight: Param::from_tensor(Tensor::from_data(TensorData::new(weights.kernel.clone(), shape), device)),
-        bias: Some(Param::from_tensor(Tensor::from_data(TensorData::new(weights.bias.clone(), [output]), device))),
-    }
-}
-
-fn dense_weights(linear: &Linear) -> DenseWeights {
-    DenseWeights {
-        kernel: values(linear.weight.val()),
-        bias: linear.bias.as_ref().map_or_else(Vec::new, |bias| values(bias.val())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::lstm::values;
+    use burn::tensor::TensorData;
     use rand::SeedableRng;
 
     #[test]

@@ -68,7 +68,7 @@ pub(super) fn linear(weights: &DenseWeights, device: &Device) -> Linear {
     }
 }
 
-fn dense_weights(linear: &Linear) -> DenseWeights {
+pub(super) fn dense_weights(linear: &Linear) -> DenseWeights {
     DenseWeights {
         kernel: values(linear.weight.val()),
         bias: linear.bias.as_ref().map_or_else(Vec::new, |bias| values(bias.val())),

@@ -4,16 +4,15 @@
 //! those of its metadata. The trigger `degradation` reads what is written here.
 
 use super::predict::{Unseen, open_one};
-use super::{Context, Error};
+use super::{Context, Error, metrics};
 use crate::data::Target;
-use crate::evaluate::Naive;
 use crate::event::{Event, Listener};
 use crate::gate::{self, Rules};
 use crate::job::Evaluate;
 use crate::recipe::Drift;
 use crate::registry::Metadata;
 use crate::runtime::{self, Library};
-use crate::store::{self, Claim, RunTarget, TargetState};
+use crate::store::{Claim, RunTarget, TargetState};
 use chrono::Utc;
 use std::time::Instant;
 
@@ -74,28 +73,8 @@ async fn record(
     let thresholds = Rules { better_than_champion: false, ..metadata.performance_threshold };
     let verdict = gate::judge(&thresholds, scores, &gate::Champion::None);
     let ratio = scores.own.scaled.mae / metadata.metrics.own.scaled.mae;
-    let naive = |which| scores.naive.get(&which).map(|measured| measured.scaled.mae);
-    let metrics = store::Metrics {
-        target: target.to_string(),
-        version: metadata.version.to_string(),
-        dataset: DATASET.to_owned(),
-        measured_at: Utc::now(),
-        run_id: Some(claim.run_id),
-        n_points: scores.n as i64,
-        mae: scores.own.scaled.mae,
-        mse: scores.own.scaled.mse,
-        rmse: scores.own.scaled.rmse,
-        mae_counts: Some(scores.own.counts.mae),
-        mae_last_value: naive(Naive::LastValue),
-        mae_drift: naive(Naive::Drift),
-        mae_seasonal: naive(Naive::SeasonalDrift),
-        skill: scores.skill,
-        mae_drift_day: naive(Naive::DriftDay),
-        mase: scores.mase,
-        share_beaten: scores.share_beaten,
-        coverage: scores.coverage,
-        input_psi: drift.map(|drift| drift.psi),
-    };
+    let mut metrics = metrics::row(metadata, scores, DATASET, Utc::now(), Some(claim.run_id));
+    metrics.input_psi = drift.map(|drift| drift.psi);
     context.store.record_metrics(Some(claim), &[metrics]).await?;
     let compared =
         format!("MAE {:.6} on {} new points is {ratio:.2} times that at promotion", scores.own.scaled.mae, scores.n);

@@ -4,6 +4,7 @@
 
 mod evaluate;
 mod exec;
+mod metrics;
 mod plan;
 mod predict;
 mod promotion;

@@ -3,9 +3,8 @@
 //! A promotion is a row before it is an action. After a crash in between, [`reconcile`] looks at the champion file,
 //! which is the truth, and writes down how it ended.
 
-use super::{Context, Error};
+use super::{Context, Error, metrics};
 use crate::data::Target;
-use crate::evaluate::Naive;
 use crate::registry::{self, Lock, Metadata, Registry, Version, file};
 use crate::store::{self, Claim, NewPromotion, PromotionKind, PromotionState, Settlement, Store};
 
@@ -22,29 +21,7 @@ pub(super) async fn register(
         Some(claim) => Some(claim.run_id),
         None => store.run(metadata.run_id).await.ok().filter(|run| run.queued_at <= metadata.created_at).map(|r| r.id),
     };
-    let scores = &metadata.metrics;
-    let naive = |which| scores.naive.get(&which).map(|measured| measured.scaled.mae);
-    let metrics = store::Metrics {
-        target: target.clone(),
-        version: version.clone(),
-        dataset: "validation".to_owned(),
-        measured_at: metadata.created_at,
-        run_id,
-        n_points: scores.n as i64,
-        mae: scores.own.scaled.mae,
-        mse: scores.own.scaled.mse,
-        rmse: scores.own.scaled.rmse,
-        mae_counts: Some(scores.own.counts.mae),
-        mae_last_value: naive(Naive::LastValue),
-        mae_drift: naive(Naive::Drift),
-        mae_seasonal: naive(Naive::SeasonalDrift),
-        skill: scores.skill,
-        mae_drift_day: naive(Naive::DriftDay),
-        mase: scores.mase,
-        share_beaten: scores.share_beaten,
-        coverage: scores.coverage,
-        input_psi: None,
-    };
+    let metrics = metrics::row(metadata, &metadata.metrics, "validation", metadata.created_at, run_id);
     let row = store::Version {
         target,
         version,

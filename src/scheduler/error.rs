@@ -44,3 +44,10 @@ pub enum Error {
     #[error("set a timer: {0}")]
     Timer(String),
 }
+
+impl Error {
+    /// Whether a process holds the state database's lock and does not let go.
+    pub(super) fn is_locked(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_locked())
+    }
+}

@@ -22,8 +22,8 @@ pub(super) struct Hands {
     lead: Lead,
     send: UnboundedSender<Wake>,
     pub(super) logs: Logs,
-    /// Leaders of the groups that this process has started.
-    children: BTreeMap<i64, (Claim, i64)>,
+    /// Leaders of the groups that work on this host for runs, whoever started them.
+    workers: BTreeMap<i64, (Claim, Owner)>,
 }
 
 impl Hands {
@@ -34,7 +34,7 @@ impl Hands {
             lead,
             send,
             logs: Logs::default(),
-            children: BTreeMap::new(),
+            workers: BTreeMap::new(),
         }
     }
 
@@ -135,8 +135,9 @@ impl Hands {
         core.apply(Event::Started { run, since: up() }, now());
         match local::start(&self.context.program, &self.context.settings, claim, &nonce).await {
             Ok(child) => {
+                // not collected yet, so it is there, if only as what is left of it
                 if let Some(pid) = child.id() {
-                    self.children.insert(run_id, (claim, i64::from(pid)));
+                    self.workers.insert(run_id, (claim, Owner::of_process(pid)?));
                 }
                 self.wait_for(claim, child);
             }
@@ -218,9 +219,9 @@ impl Hands {
 
     async fn signal(&self, claim: Claim, kill: bool) -> Result<(), Error> {
         let run = self.context.store.run(claim.run_id).await?;
-        let child = self.children.get(&claim.run_id).filter(|(of, _)| *of == claim).map(|(_, pid)| *pid);
-        let adopted = run.owner.filter(|owner| *owner != self.owner && owner.is_local() && owner.is_alive());
-        let Some(leader) = child.or(adopted.map(|owner| owner.pid)) else { return Ok(()) };
+        let known = self.workers.get(&claim.run_id).filter(|(of, _)| *of == claim).map(|(_, worker)| worker.clone());
+        let found = run.owner.filter(|owner| *owner != self.owner && owner.is_local() && owner.is_alive());
+        let Some(leader) = known.or(found).map(|worker| worker.pid) else { return Ok(()) };
         tracing::info!(
             run_id = claim.run_id,
             attempt = claim.attempt,
@@ -231,6 +232,22 @@ impl Hands {
             tracing::warn!(run_id = claim.run_id, %error, "its worker could not be signalled");
         }
         Ok(())
+    }
+
+    /// Kills workers that a signal has stopped, when the state database's lock is held and nobody lets go: one that was stopped
+    /// in the middle of a transaction keeps everybody from writing. Their runs are taken up again.
+    pub(super) fn end_stopped(&self) {
+        for (run_id, (claim, worker)) in self.workers.iter().filter(|(_, (_, worker))| worker.is_stopped()) {
+            tracing::error!(
+                run_id,
+                attempt = claim.attempt,
+                pid = worker.pid,
+                "the state database is locked and this worker is stopped (SIGSTOP): killed, so that others can write"
+            );
+            if let Err(error) = local::signal(worker.pid, true) {
+                tracing::warn!(run_id, %error, "it could not be killed");
+            }
+        }
     }
 
     /// A running run that nobody watches: found after a start, or taken over from another daemon.
@@ -272,6 +289,7 @@ impl Hands {
         tracing::info!(run_id, job = %run.job, attempt = claim.attempt, pid = owner.pid, "found its worker at work");
         self.logs.follow(run_id, &run.job, local::log_file(&self.context.settings, run_id));
         core.apply(Event::Adopted { run, since: local::began(&owner) }, now());
+        self.workers.insert(run_id, (claim, owner));
         // a thread that waits for years costs nothing, and ends with the daemon
         std::thread::spawn(move || {
             if let Err(error) = local::wait_for(&descriptor) {
@@ -292,7 +310,7 @@ impl Hands {
             }
             Err(error) => return Err(error.into()),
         };
-        self.children.retain(|_, (of, _)| *of != claim);
+        self.workers.retain(|_, (of, _)| *of != claim);
         // an attempt that was started by another daemon may have been taken by its worker only after that one was watched
         let at_work = |owner: &Owner| *owner != self.owner && owner.is_local() && owner.is_alive();
         if run.claim() == Some(claim) && run.owner.as_ref().is_some_and(at_work)

@@ -54,23 +54,6 @@ fn targets(job: &Job) -> &[Target] {
     }
 }
 
-/// A job that was never seen before.
-pub(super) fn new_row(name: &str) -> JobRow {
-    JobRow {
-        name: name.to_owned(),
-        job_toml: String::new(),
-        file_problem: None,
-        schedule: None,
-        fired_up_to: None,
-        after_up_to: None,
-        paused_at: None,
-        paused_because: None,
-        failures_after: 0,
-        skipped_at: None,
-        skipped_because: None,
-    }
-}
-
 /// Puts a job into its row. Another schedule than before begins now: it catches nothing up.
 pub(super) fn take_job(row: &mut JobRow, job: &Job, now: DateTime<Utc>) {
     let schedule = job.triggers.cron.as_ref().map(ToString::to_string);

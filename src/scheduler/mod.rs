@@ -320,6 +320,9 @@ impl Scheduler {
             Err(error) if lead::is_taken(&error) => Err(error),
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "not done yet; trying again in a second");
+                if error.is_locked() {
+                    self.hands.end_stopped();
+                }
                 self.away_until = Some(Instant::now() + 2 * TICK);
                 self.last_bell = None;
                 Ok(false)
@@ -381,7 +384,7 @@ impl Scheduler {
         for (name, read) in &loaded.changed {
             let row = self.rows.get(name).cloned();
             let was_broken = row.as_ref().is_some_and(|row| row.file_problem.is_some());
-            let mut row = row.unwrap_or_else(|| look::new_row(name));
+            let mut row = row.unwrap_or_else(|| JobRow::new(name));
             match read {
                 Ok(job) => {
                     look::take_job(&mut row, job, now.wall);

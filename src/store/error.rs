@@ -240,13 +240,18 @@ pub enum Error {
     #[error("tell this process from others: {file} cannot be read; is /proc mounted?")]
     ProcessIdentity {
         /// The file.
-        file: &'static str,
+        file: String,
         /// Why not.
         source: std::io::Error,
     },
 }
 
 impl Error {
+    /// Whether another process has held the lock of an `SQLite` file for longer than a writer waits.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(error)) if error.code().is_some_and(|code| is_lock(&code)))
+    }
+
     /// Whether waiting and trying again may help: a lock, a restart, a network, a full disk.
     pub fn is_transient(&self) -> bool {
         match self {
@@ -273,16 +278,18 @@ pub(super) fn is_transient(error: &sqlx::Error) -> bool {
 /// `SQLite`'s codes are decimal numbers with the primary code in the low byte, `PostgreSQL`'s have five
 /// characters; none of those listed here is both.
 fn is_transient_code(code: &str) -> bool {
-    const SQLITE_BUSY: u32 = 5;
-    const SQLITE_LOCKED: u32 = 6;
     // Source: PostgreSQL, appendix A. Connection lost; out of resources (disk, memory, connections);
     // shut down, crashed, starting up; and transactions that another one pushed aside.
     const POSTGRES: [&str; 7] = ["08", "53", "57P01", "57P02", "57P03", "40001", "40P01"];
 
-    match code.parse::<u32>() {
-        Ok(number) if code.len() < 5 => matches!(number & 0xff, SQLITE_BUSY | SQLITE_LOCKED),
-        _ => POSTGRES.iter().any(|known| code.starts_with(known)),
-    }
+    is_lock(code) || code.len() == 5 && POSTGRES.iter().any(|known| code.starts_with(known))
+}
+
+fn is_lock(code: &str) -> bool {
+    const SQLITE_BUSY: u32 = 5;
+    const SQLITE_LOCKED: u32 = 6;
+
+    code.len() < 5 && code.parse::<u32>().is_ok_and(|number| matches!(number & 0xff, SQLITE_BUSY | SQLITE_LOCKED))
 }
 
 #[cfg(test)]

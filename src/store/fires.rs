@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::run::{RunRow, run_columns};
+use super::run::{RunRow, queue_run, run_columns};
 use super::{Lead, NewRun, Result, Run, RunState, Store, clean, now, stamp};
 
 /// What is written down together with the runs, or instead of them.
@@ -24,22 +24,7 @@ impl Store {
             led!(tx, lead);
             let mut rows = Vec::new();
             for new in runs {
-                let row: Option<RunRow> = sqlx::query_as(concat!(
-                    "INSERT INTO runs (run_key, job, kind, cause, state, job_toml, queued_at, scheduled_for, supervised)
-                     VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, TRUE)
-                     ON CONFLICT (run_key) DO NOTHING
-                     RETURNING ",
-                    run_columns!()
-                ))
-                .bind(new.run_key)
-                .bind(new.job)
-                .bind(new.kind)
-                .bind(new.cause)
-                .bind(new.job_toml)
-                .bind(now())
-                .bind(new.scheduled_for.map(stamp))
-                .fetch_optional(&mut *tx)
-                .await?;
+                let row: Option<RunRow> = queue_run!(tx, new);
                 rows.extend(row);
             }
             sqlx::query(

@@ -33,6 +33,25 @@ pub struct JobRow {
     pub skipped_because: Option<String>,
 }
 
+impl JobRow {
+    /// A job of which nothing is known but its name.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            job_toml: String::new(),
+            file_problem: None,
+            schedule: None,
+            fired_up_to: None,
+            after_up_to: None,
+            paused_at: None,
+            paused_because: None,
+            failures_after: 0,
+            skipped_at: None,
+            skipped_because: None,
+        }
+    }
+}
+
 impl Store {
     /// What is known of every job, by name; `also_removed`: also of those whose files are gone.
     pub async fn jobs(&self, also_removed: bool) -> Result<Vec<JobRow>> {

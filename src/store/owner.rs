@@ -25,20 +25,20 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 impl Owner {
     /// The process that asks.
     pub fn this_process() -> Result<Self, Error> {
-        let read = |file| {
+        Self::of_process(std::process::id())
+    }
+
+    /// A process of this host that is there now.
+    pub fn of_process(pid: u32) -> Result<Self, Error> {
+        let read = |file: &str| {
             fs::read_to_string(file)
                 .map(|text| text.trim().to_owned())
-                .map_err(|source| Error::ProcessIdentity { file, source })
+                .map_err(|source| Error::ProcessIdentity { file: file.to_owned(), source })
         };
-        let file = "/proc/self/stat";
-        let stat = Stat::parse(&read(file)?)
+        let file = format!("/proc/{pid}/stat");
+        let stat = Stat::parse(&read(&file)?)
             .ok_or_else(|| Error::ProcessIdentity { file, source: io::Error::from(io::ErrorKind::InvalidData) })?;
-        Ok(Self {
-            host: read(HOST)?,
-            boot_id: read(BOOT_ID)?,
-            pid: i64::from(std::process::id()),
-            process_start: stat.start,
-        })
+        Ok(Self { host: read(HOST)?, boot_id: read(BOOT_ID)?, pid: i64::from(pid), process_start: stat.start })
     }
 
     /// Whether it is, or was, a process of this host.
@@ -64,6 +64,14 @@ impl Owner {
         }
     }
 
+    /// Whether it is a process of this host that a signal (SIGSTOP, SIGTSTP) has stopped, and that nobody has let go on.
+    pub fn is_stopped(&self) -> bool {
+        self.is_local()
+            && fs::read_to_string(BOOT_ID).is_ok_and(|text| text.trim() == self.boot_id)
+            && fs::read_to_string(format!("/proc/{}/stat", self.pid))
+                .is_ok_and(|text| Stat::parse(&text).is_some_and(|s| s.start == self.process_start && s.stopped))
+    }
+
     fn answers_a_signal(&self) -> bool {
         let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
         pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
@@ -74,6 +82,7 @@ impl Owner {
 struct Stat {
     /// Exited, and nobody has collected it yet.
     ended: bool,
+    stopped: bool,
     start: i64,
 }
 
@@ -85,7 +94,7 @@ impl Stat {
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?;
         let start = fields.nth(22 - 4)?.parse().ok()?;
-        Some(Self { ended: matches!(state, "Z" | "X" | "x"), start })
+        Some(Self { ended: matches!(state, "Z" | "X" | "x"), stopped: state == "T", start })
     }
 }
 
@@ -114,13 +123,16 @@ mod tests {
     #[test]
     fn a_child_is_dead_once_killed_even_before_it_is_collected() {
         let mut child = Command::new("sleep").arg("60").stdout(Stdio::null()).spawn().unwrap();
-        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
-        let owner = Owner {
-            pid: i64::from(child.id()),
-            process_start: Stat::parse(&stat).unwrap().start,
-            ..Owner::this_process().unwrap()
-        };
-        assert!(owner.is_alive());
+        let owner = Owner::of_process(child.id()).unwrap();
+        assert!(owner.is_alive() && !owner.is_stopped());
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !owner.is_stopped() {
+            assert!(std::time::Instant::now() < deadline, "a stopped child does not count as stopped");
+            std::thread::yield_now();
+        }
+        assert!(owner.is_alive(), "it may go on");
         child.kill().unwrap();
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         while owner.is_alive() {

@@ -147,6 +147,29 @@ macro_rules! run_columns {
 }
 pub(super) use run_columns;
 
+/// Queues a run for a daemon. None: its key has been used.
+macro_rules! queue_run {
+    ($tx:ident, $new:ident) => {
+        sqlx::query_as(concat!(
+            "INSERT INTO runs (run_key, job, kind, cause, state, job_toml, queued_at, scheduled_for, supervised)
+             VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, TRUE)
+             ON CONFLICT (run_key) DO NOTHING
+             RETURNING ",
+            run_columns!()
+        ))
+        .bind($new.run_key)
+        .bind($new.job)
+        .bind($new.kind)
+        .bind($new.cause)
+        .bind($new.job_toml)
+        .bind(now())
+        .bind($new.scheduled_for.map(stamp))
+        .fetch_optional(&mut *$tx)
+        .await?
+    };
+}
+pub(super) use queue_run;
+
 /// As in the table.
 #[derive(sqlx::FromRow)]
 pub(super) struct RunRow {

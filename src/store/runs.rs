@@ -1,6 +1,6 @@
 //! Runs: queued, claimed by an attempt, ended once and for all.
 
-use super::run::{RunRow, run_columns};
+use super::run::{RunRow, queue_run, run_columns};
 use super::{Claim, Error, Lead, NewRun, Outcome, Owner, Result, Run, RunState, Store, clean, now, stamp};
 
 /// Why a step that starts from `queued` matched no row.
@@ -48,22 +48,7 @@ impl Store {
     pub async fn enqueue_run(&self, new: NewRun<'_>) -> Result<Run> {
         let row: RunRow = in_transaction!(self, |tx| {
             ring!(tx);
-            let queued = sqlx::query_as(concat!(
-                "INSERT INTO runs (run_key, job, kind, cause, state, job_toml, queued_at, scheduled_for, supervised)
-                 VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, TRUE)
-                 ON CONFLICT (run_key) DO NOTHING
-                 RETURNING ",
-                run_columns!()
-            ))
-            .bind(new.run_key)
-            .bind(new.job)
-            .bind(new.kind)
-            .bind(new.cause)
-            .bind(new.job_toml)
-            .bind(now())
-            .bind(new.scheduled_for.map(stamp))
-            .fetch_optional(&mut *tx)
-            .await?;
+            let queued = queue_run!(tx, new);
             match queued {
                 Some(queued) => queued,
                 None => return Err(key_taken!(tx, new)),

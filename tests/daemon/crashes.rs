@@ -74,6 +74,25 @@ fn a_killed_worker_costs_an_attempt() {
     assert!(error.contains("killed by signal 9") && error.contains("attempt 3"), "{error}");
 }
 
+/// A transaction that is open while nobody lets its process go on: everybody else waits for it.
+#[test]
+fn a_worker_that_is_stopped_with_the_lock_of_the_database_is_ended_and_taken_up_again() {
+    let place = Place::new();
+    let hold = "import os, signal, sqlite3, sys
+if os.path.exists('again'): sys.exit()
+open('again', 'w').close()
+state = sqlite3.connect('retraind.db', timeout=60)
+state.execute('BEGIN IMMEDIATE')
+os.killpg(0, signal.SIGSTOP)
+";
+    fs::write(place.path("hold.py"), hold).expect("written");
+    place.job("holds", "[exec]\ncommand = [\"python3\", \"hold.py\"]\n[run]\nretry_delay = \"1s\"\n");
+    let daemon = place.daemon();
+    let run = place.json(&["trigger", "holds", "--wait", "--json"], 0);
+    assert_eq!((&run["state"], &run["attempt"]), (&"succeeded".into(), &2.into()), "{run:#}");
+    assert!(daemon.log().contains("the state database is locked and this worker is stopped"), "{}", daemon.log());
+}
+
 #[test]
 fn a_stop_leaves_runs_that_go_on_after_the_start() {
     let place = slow();

@@ -320,7 +320,7 @@ impl World {
         gone.into_iter().for_each(|name| core.apply(Event::JobRemoved(name), now));
         for (name, text) in &self.files {
             let job = parse(name, text);
-            let row = self.rows.entry(name.clone()).or_insert_with(|| new_row(name));
+            let row = self.rows.entry(name.clone()).or_insert_with(|| JobRow::new(name));
             let schedule = job.triggers.cron.as_ref().map(ToString::to_string);
             if row.schedule != schedule || row.fired_up_to.is_none() {
                 row.fired_up_to = schedule.as_ref().map(|_| now.wall);
@@ -617,20 +617,4 @@ fn parse_now(name: &str, text: &str) -> Job {
 
 fn owner(pid: i64) -> Owner {
     Owner { host: "here".to_owned(), boot_id: "1".to_owned(), pid, process_start: 0 }
-}
-
-fn new_row(name: &str) -> JobRow {
-    JobRow {
-        name: name.to_owned(),
-        job_toml: String::new(),
-        file_problem: None,
-        schedule: None,
-        fired_up_to: None,
-        after_up_to: None,
-        paused_at: None,
-        paused_because: None,
-        failures_after: 0,
-        skipped_at: None,
-        skipped_because: None,
-    }
 }
