@@ -5,6 +5,7 @@
 
 use crate::settings::Settings;
 use crate::store::{Claim, Owner};
+use crate::train;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::fs::{self, File, OpenOptions};
@@ -97,16 +98,5 @@ pub fn began(owner: &Owner) -> Duration {
 
 /// Removes what a run that has ended needs no longer; its log stays.
 pub fn clean_up(settings: &Settings, run_id: i64) -> io::Result<()> {
-    let entries = match fs::read_dir(directory(settings, run_id)) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "checkpoint") {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
+    train::remove_checkpoints(&directory(settings, run_id))
 }

@@ -1,12 +1,12 @@
 //! The network of recipe `increment`: one LSTM layer beside features of the window, then two dense layers.
 
-use super::lstm::{LstmLayer, Options};
+use super::lstm::{LstmLayer, Options, values};
 use super::network::{dense_weights, linear};
 use super::{DenseWeights, LstmWeights, init};
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::activation::tanh;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +58,33 @@ impl MixtureWeights {
         output.kernel.iter_mut().for_each(|weight| *weight *= SMALL);
         Self { config, lstm, dense, output }
     }
+
+    /// The parameters' vectors, one after the other: those of the LSTM layer, of the dense layer, of the last one.
+    pub fn to_flat(&self) -> Vec<f32> {
+        let lstm = self.lstm.iter().flat_map(|w| [&w.input, &w.recurrent, &w.bias]);
+        let dense = [&self.dense, &self.output].into_iter().flat_map(|w| [&w.kernel, &w.bias]);
+        lstm.chain(dense).flatten().copied().collect()
+    }
+
+    /// Weights from what [`Self::to_flat`] made.
+    pub fn from_flat(config: MixtureConfig, mut flat: &[f32]) -> Self {
+        let MixtureConfig { features, statics, hidden, dense, outputs } = config;
+        let mut take = |n: usize| {
+            let (taken, rest) = flat.split_at(n);
+            flat = rest;
+            taken.to_vec()
+        };
+        Self {
+            config,
+            lstm: (hidden > 0).then(|| LstmWeights {
+                input: take(4 * hidden * features),
+                recurrent: take(4 * hidden * hidden),
+                bias: take(4 * hidden),
+            }),
+            dense: DenseWeights { kernel: take((hidden + statics) * dense), bias: take(dense) },
+            output: DenseWeights { kernel: take(dense * outputs), bias: take(outputs) },
+        }
+    }
 }
 
 /// LSTM (last step) ‖ features of the window → dense, tanh → dense.
@@ -96,6 +123,21 @@ impl Mixture {
         self.output.forward(tanh(self.dense.forward(seen)))
     }
 
+    /// The gradient of each vector of parameters, in the order of [`MixtureWeights::to_flat`].
+    pub fn gradients(&self, of: &Gradients) -> Vec<Vec<f32>> {
+        const TRACKED: &str = "every parameter is part of what was trained";
+        let lstm = self.lstm.iter().flat_map(|lstm| {
+            let bias = values(lstm.bias.val().grad(of).expect(TRACKED));
+            let kernels = [&lstm.input, &lstm.recurrent].map(|kernel| values(kernel.val().grad(of).expect(TRACKED)));
+            kernels.into_iter().chain([bias])
+        });
+        let dense = [&self.dense, &self.output].into_iter().flat_map(|layer| {
+            let bias = layer.bias.as_ref().map(|bias| values(bias.val().grad(of).expect(TRACKED)));
+            [values(layer.weight.val().grad(of).expect(TRACKED))].into_iter().chain(bias)
+        });
+        lstm.chain(dense).collect()
+    }
+
     /// All parameters, copied out.
     pub fn weights(&self, config: MixtureConfig) -> MixtureWeights {
         MixtureWeights {
@@ -110,7 +152,6 @@ impl Mixture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::lstm::values;
     use burn::tensor::TensorData;
     use rand::SeedableRng;
 

@@ -14,9 +14,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+const EXTENSION: &str = "checkpoint";
 /// Header key of our part.
 const HEADER: &str = "retraind";
 /// A write may take this share of the time since the last one; 3 %.
@@ -126,17 +127,30 @@ struct Header {
 type Tensors = HashMap<String, Vec<u8>>;
 
 /// What [`Origin`] a checkpoint has. None: there is no file.
-pub fn peek(path: &std::path::Path) -> Result<Option<Origin>, CheckpointError> {
+pub fn peek(path: &Path) -> Result<Option<Origin>, CheckpointError> {
     Ok(read(path)?.map(|(header, _)| header.origin))
 }
 
+/// Files in `dir` that trainings were written down in. A directory that is missing has none.
+pub fn checkpoints(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+    Ok(paths.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION)).collect())
+}
+
+/// Removes them: the run is over.
+pub fn remove_checkpoints(dir: &Path) -> io::Result<()> {
+    checkpoints(dir)?.iter().try_for_each(fs::remove_file)
+}
+
 impl Checkpoint {
-    /// Removes the file: the training is done. That there is none is as good.
-    pub fn remove(&self) -> Result<(), CheckpointError> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.file("remove", error)),
-            _ => Ok(()),
-        }
+    /// Where a training called `name` is written down: a file in `dir`.
+    pub fn new(dir: &Path, name: &str, origin: Origin) -> Self {
+        Self { path: dir.join(format!("{name}.{EXTENSION}")), origin }
     }
 
     /// How far the training is. None: there is no file. Err with [`CheckpointError::Damaged`]: not of this training.
@@ -207,7 +221,7 @@ fn row(e: &Epoch) -> [f64; EPOCH_COLUMNS] {
     [e.epoch as f64, e.loss, e.val_loss, e.mae, e.val_mae, e.fixed_loss, e.seconds]
 }
 
-fn read(path: &std::path::Path) -> Result<Option<(Header, Tensors)>, CheckpointError> {
+fn read(path: &Path) -> Result<Option<(Header, Tensors)>, CheckpointError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -4,12 +4,12 @@
 //! around. Counts are whole numbers, so the truth is blurred by up to half a count. The learning rate falls to 0 along a
 //! cosine, and the last weights are taken: nothing is chosen by the windows that judge.
 
-use super::{Epoch, Error, Settings, stream, to_vec};
+use super::adam::Adam;
+use super::checkpoint::{Checkpoint, Rhythm, State};
+use super::{Epoch, Error, Progress, Saving, Settings, TELL, stream, to_vec};
+use crate::model::Errors;
 use crate::model::{Mixture, MixtureConfig, MixtureWeights};
 use crate::recipe::{Batch, CANDIDATES, PRIOR, Pool, SEQUENCE_WIDTH, STRETCH, standardise};
-use burn::grad_clipping::GradientClippingConfig;
-use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::activation::{softmax, tanh};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
@@ -17,13 +17,14 @@ use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-const WEIGHT_DECAY: f32 = 0.001;
+const WEIGHT_DECAY: f64 = 0.001;
+/// Norm that the gradient of one vector of parameters has at most.
 const LARGEST_GRADIENT: f32 = 1.0;
 /// Standard deviation of what is added to standardised features and to the sequence.
 const NOISE: f32 = 0.1;
-/// No epoch's order comes from a stream as low as this one.
+/// The first step's noise; the others' come from the streams above it. No epoch's order has a stream as low.
 const STREAM_NOISE: u64 = u64::MAX / 2;
 /// Examples whose loss is taken without noise after each epoch, to be compared with the validation loss.
 const FIXED: usize = 2000;
@@ -52,7 +53,8 @@ pub fn mixture_config(pool: &Pool, settings: &Settings) -> MixtureConfig {
     }
 }
 
-/// Trains a fresh network; calls `on_epoch` after each epoch and looks at `stop` before every step.
+/// Trains a network, a fresh one or the checkpoint's; tells `tell` of it and looks at `stop` before every step. Stopping
+/// leaves a checkpoint, and so does the end: other models of the run may still ask for the network after a crash.
 ///
 /// `watched` examples, which are not trained on, give `val_loss`; it decides nothing.
 pub fn train_mixture(
@@ -60,56 +62,104 @@ pub fn train_mixture(
     watched: &Pool,
     settings: &Settings,
     stop: &AtomicBool,
-    mut on_epoch: impl FnMut(&Epoch),
+    checkpoint: Option<&Checkpoint>,
+    mut tell: impl FnMut(Progress<'_>),
 ) -> Result<Mixed, Error> {
-    let device = Device::flex().autodiff();
     let config = mixture_config(pool, settings);
-    let fresh = MixtureWeights::new(config, &mut stream(settings.seed, super::STREAM_WEIGHTS));
-    let mut network = Mixture::from_weights(&fresh, &device);
-    let clipping = GradientClippingConfig::Norm(LARGEST_GRADIENT);
-    let mut optimizer = AdamWConfig::new().with_weight_decay(WEIGHT_DECAY).with_grad_clipping(Some(clipping)).init();
-    let mut shuffle = stream(settings.seed, super::STREAM_ORDER);
-    let mut noise = stream(settings.seed, STREAM_NOISE);
-    let mut order: Vec<usize> = (0..pool.n).collect();
-    let n_steps = settings.epochs * pool.n.div_ceil(settings.batch_size);
+    let mut state = super::begin(config.n_parameters(), checkpoint, &mut tell, || {
+        MixtureWeights::new(config, &mut stream(settings.seed, super::STREAM_WEIGHTS)).to_flat()
+    });
     let fixed = pool.sample(FIXED);
-    let mut done = 0;
-    let mut epochs = Vec::new();
-    for epoch in 1..=settings.epochs {
-        let began = Instant::now();
-        order.shuffle(&mut shuffle);
-        let (mut loss_sum, mut absolute, mut n) = (0.0, 0.0, 0.0);
-        for (step, batch) in order.chunks(settings.batch_size).enumerate() {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::Stopped { epoch });
-            }
-            let mut examples = Examples::of(pool, batch);
-            examples.disturb(&mut noise, settings.dropout as f32, config.hidden);
-            let difference = examples.difference(&network, &device);
-            let weights = examples.tensor(&examples.weight, pool.horizon, &device);
-            let loss = (difference.clone().abs() * weights).mean();
-            let of_batch = f64::from(to_vec(loss.clone().reshape([1, 1]))[0]);
-            finite("loss", of_batch, epoch, step + 1, settings)?;
-            let size = batch.len() as f64;
-            loss_sum += of_batch * size;
-            absolute += f64::from(to_vec(difference.abs().mean().reshape([1, 1]))[0]) * size;
-            n += size;
-            let gradients = GradientsParams::from_grads(loss.backward(), &network);
-            let progress = f64::from(done) / n_steps as f64;
-            let rate = settings.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
-            network = optimizer.step(rate, network, gradients);
-            done += 1;
+    let mut rhythm = Rhythm::new();
+    while state.epochs.len() < settings.epochs {
+        let saving = Saving { checkpoint, rhythm: &mut rhythm };
+        let (began, before) = (Instant::now(), state.spent);
+        go_through(pool, config, settings, stop, &mut state, saving, &mut tell)?;
+        let epoch = state.epochs.len() + 1;
+        let network = Mixture::from_weights(&MixtureWeights::from_flat(config, &state.parameters), &Device::flex());
+        let (val_loss, val_mae) = judge(&network, watched);
+        finite("validation loss", val_loss, epoch, pool.n.div_ceil(settings.batch_size), settings)?;
+        let (fixed_loss, _) = judge(&network, &fixed);
+        let (loss, mae) = (state.errors.mean_loss(), state.errors.mae());
+        let seconds = (before + began.elapsed()).as_secs_f64();
+        let row = Epoch { epoch, loss, val_loss, mae, val_mae, fixed_loss, seconds };
+        (state.position, state.errors, state.spent) = (0, Errors::default(), Duration::ZERO);
+        state.epochs.push(row);
+        tell(Progress::Epoch(&row));
+        if rhythm.is_due() || state.epochs.len() == settings.epochs {
+            (Saving { checkpoint, rhythm: &mut rhythm }).save(&state, &mut tell);
         }
-        let (val_loss, val_mae) = judge(&network.valid(), watched);
-        finite("validation loss", val_loss, epoch, order.len().div_ceil(settings.batch_size), settings)?;
-        let (fixed_loss, _) = judge(&network.valid(), &fixed);
-        let seconds = began.elapsed().as_secs_f64();
-        let row = Epoch { epoch, loss: loss_sum / n, val_loss, mae: absolute / n, val_mae, fixed_loss, seconds };
-        on_epoch(&row);
-        epochs.push(row);
     }
-    let weights = network.valid().weights(config);
-    Ok(Mixed { weights, mean: pool.mean.clone(), deviation: pool.deviation.clone(), epochs })
+    let weights = MixtureWeights::from_flat(config, &state.parameters);
+    Ok(Mixed { weights, mean: pool.mean.clone(), deviation: pool.deviation.clone(), epochs: state.epochs })
+}
+
+/// Goes through the present epoch from where `state` stands.
+fn go_through(
+    pool: &Pool,
+    config: MixtureConfig,
+    settings: &Settings,
+    stop: &AtomicBool,
+    state: &mut State,
+    mut saving: Saving<'_>,
+    tell: &mut impl FnMut(Progress<'_>),
+) -> Result<(), Error> {
+    let began = Instant::now();
+    let before = state.spent;
+    let epoch = state.epochs.len() + 1;
+    let device = Device::flex().autodiff();
+    let n_steps = settings.epochs * pool.n.div_ceil(settings.batch_size);
+    let mut order: Vec<usize> = (0..pool.n).collect();
+    order.shuffle(&mut stream(settings.seed, super::STREAM_ORDER - epoch as u64));
+    let mut told = began;
+    while state.position < pool.n {
+        if stop.load(Ordering::Relaxed) {
+            state.spent = before + began.elapsed();
+            saving.save(state, tell);
+            return Err(Error::Stopped { epoch });
+        }
+        let end = (state.position + settings.batch_size).min(pool.n);
+        let batch = &order[state.position..end];
+        let done = state.adam.steps;
+        let mut examples = Examples::of(pool, batch);
+        examples.disturb(&mut stream(settings.seed, STREAM_NOISE + done), settings.dropout as f32, config.hidden);
+        let network = Mixture::from_weights(&MixtureWeights::from_flat(config, &state.parameters), &device);
+        let difference = examples.difference(&network, &device);
+        let weights = examples.tensor(&examples.weight, pool.horizon, &device);
+        let loss = (difference.clone().abs() * weights).mean();
+        let of_batch = f64::from(to_vec(loss.clone().reshape([1, 1]))[0]);
+        finite("loss", of_batch, epoch, end.div_ceil(settings.batch_size), settings)?;
+        let absolute = f64::from(to_vec(difference.abs().mean().reshape([1, 1]))[0]);
+        let n = batch.len();
+        let (of_batch, absolute) = (of_batch * n as f64, absolute * n as f64);
+        state.errors.add(Errors { n, loss: of_batch, n_absolute: n, absolute });
+        let progress = done as f64 / n_steps as f64;
+        let rate = settings.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+        step(rate, &mut state.parameters, &mut state.adam, network.gradients(&loss.backward()));
+        state.position = end;
+        if told.elapsed() >= TELL {
+            told = Instant::now();
+            tell(Progress::Windows { epoch, done: end, of: pool.n, loss: state.errors.mean_loss() });
+            if saving.rhythm.is_overdue() {
+                state.spent = before + began.elapsed();
+                saving.save(state, tell);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One step of Adam with decoupled weight decay, each vector's gradient cut to [`LARGEST_GRADIENT`].
+fn step(rate: f64, parameters: &mut [f32], adam: &mut Adam, mut gradients: Vec<Vec<f32>>) {
+    for gradient in &mut gradients {
+        let norm = gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
+        if norm > LARGEST_GRADIENT {
+            gradient.iter_mut().for_each(|g| *g *= LARGEST_GRADIENT / norm);
+        }
+    }
+    let kept = (1.0 - rate * WEIGHT_DECAY) as f32;
+    parameters.iter_mut().for_each(|parameter| *parameter *= kept);
+    adam.step(rate, parameters, &[&gradients.concat()]);
 }
 
 fn finite(which: &'static str, value: f64, epoch: usize, step: usize, settings: &Settings) -> Result<(), Error> {
@@ -258,9 +308,8 @@ mod tests {
         pool
     }
 
-    #[test]
-    fn the_candidate_that_is_right_is_found_and_the_same_seed_gives_the_same_network() {
-        let settings = Settings {
+    fn settings() -> Settings {
+        Settings {
             hidden: 4,
             dense: 8,
             dropout: 0.1,
@@ -270,14 +319,49 @@ mod tests {
             learning_rate: 0.02,
             patience: 1,
             seed: 3,
-        };
+        }
+    }
+
+    #[test]
+    fn the_candidate_that_is_right_is_found_and_the_same_seed_gives_the_same_network() {
+        let settings = settings();
         let (pool, watched) = (pool(600), pool(100));
-        let go = || train_mixture(&pool, &watched, &settings, &AtomicBool::new(false), |_| ()).expect("trained");
-        let mixed = go();
+        let go = |stop: bool, checkpoint: Option<&Checkpoint>| {
+            train_mixture(&pool, &watched, &settings, &AtomicBool::new(stop), checkpoint, |_| ())
+        };
+        let mixed = go(false, None).expect("trained");
         let (first, last) = (&mixed.epochs[0], &mixed.epochs[9]);
         assert!(last.val_loss < 0.3 * first.val_loss, "{} after {}", last.val_loss, first.val_loss);
-        assert_eq!(mixed.weights, go().weights);
-        let stopped = train_mixture(&pool, &watched, &settings, &AtomicBool::new(true), |_| ());
+        assert_eq!(mixed.weights, go(false, None).expect("trained").weights);
+        let stopped = go(true, None);
         assert_eq!(stopped.err(), Some(Error::Stopped { epoch: 1 }));
+    }
+
+    #[test]
+    fn an_interruption_anywhere_changes_no_bit() {
+        let settings = Settings { epochs: 3, ..settings() };
+        let (pool, watched) = (pool(200), pool(50));
+        let whole = train_mixture(&pool, &watched, &settings, &AtomicBool::new(false), None, |_| ()).expect("trained");
+        let dir = tempfile::tempdir().expect("a directory");
+        let checkpoint = crate::train::tests::checkpoint(dir.path());
+        // seven steps an epoch; the signal comes later in each attempt
+        let mut attempts = 0;
+        let mixed = loop {
+            attempts += 1;
+            let stop = AtomicBool::new(false);
+            let mut rows = 0;
+            let trained = train_mixture(&pool, &watched, &settings, &stop, Some(&checkpoint), |progress| {
+                rows += usize::from(matches!(progress, Progress::Epoch(_)));
+                stop.store(rows == 1, Ordering::Relaxed);
+            });
+            match trained {
+                Ok(mixed) => break mixed,
+                Err(error) => assert!(matches!(error, Error::Stopped { .. }), "{error}"),
+            }
+            assert!(attempts < 10, "it does not get on");
+        };
+        assert_eq!((attempts, mixed.weights), (3, whole.weights));
+        let losses = |epochs: &[Epoch]| epochs.iter().map(|e| (e.loss, e.val_loss)).collect::<Vec<_>>();
+        assert_eq!(losses(&mixed.epochs), losses(&whole.epochs));
     }
 }

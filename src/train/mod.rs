@@ -14,7 +14,7 @@ mod mixture;
 mod tests;
 
 pub use budget::Budget;
-pub use checkpoint::{Checkpoint, CheckpointError, Origin, peek};
+pub use checkpoint::{Checkpoint, CheckpointError, Origin, checkpoints, peek, remove_checkpoints};
 pub use mixture::{Mixed, forecast_mixture, mixture_config, train_mixture};
 
 use crate::model::{Config, Errors, Loss, Network, Weights};
@@ -219,7 +219,9 @@ pub fn train<E: Examples>(
     mut tell: impl FnMut(Progress<'_>),
 ) -> Result<Trained, Error> {
     let config = settings.config(train.width(), train.truths());
-    let mut state = begin(config, settings, conditions.checkpoint, &mut tell);
+    let mut state = begin(config.n_parameters(), conditions.checkpoint, &mut tell, || {
+        Weights::new(config, &mut stream(settings.seed, STREAM_WEIGHTS)).to_flat()
+    });
     let share = conditions.budget.enter();
     let threads = conditions.budget.threads().min(fit::MAX_THREADS);
     let fit = Fit::new(config, [train, validation], &settings.loss, settings.batch_size, threads, &state.parameters);
@@ -248,13 +250,13 @@ pub fn train<E: Examples>(
 
 /// Where the checkpoint stands, or a fresh start.
 fn begin(
-    config: Config,
-    settings: &Settings,
+    n_parameters: usize,
     checkpoint: Option<&Checkpoint>,
     tell: &mut impl FnMut(Progress<'_>),
+    fresh: impl FnOnce() -> Vec<f32>,
 ) -> State {
     match checkpoint.map_or(Ok(None), Checkpoint::load) {
-        Ok(Some(state)) if state.parameters.len() == config.n_parameters() => {
+        Ok(Some(state)) if state.parameters.len() == n_parameters => {
             tell(Progress::Resumed { epochs: &state.epochs, windows: state.position });
             return state;
         }
@@ -262,13 +264,13 @@ fn begin(
         Ok(_) => {}
         Err(error) => tell(Progress::StartsOver(error)),
     }
-    let parameters = Weights::new(config, &mut stream(settings.seed, STREAM_WEIGHTS)).to_flat();
+    let parameters = fresh();
     State {
         best: parameters.clone(),
         adam: Adam::new(parameters.len()),
         parameters,
         best_epoch: None,
-        epochs: Vec::with_capacity(settings.epochs.min(1000)),
+        epochs: Vec::new(),
         position: 0,
         errors: Errors::default(),
         spent: Duration::ZERO,

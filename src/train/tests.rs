@@ -51,19 +51,17 @@ fn settings() -> Settings {
     }
 }
 
-fn checkpoint(dir: &Path) -> Checkpoint {
+pub(super) fn checkpoint(dir: &Path) -> Checkpoint {
     let data = DataVersion { sha256: "abc".to_owned(), rows: 200, videos: 1, first: None, last: None };
-    Checkpoint {
-        path: dir.join("7").join("views.checkpoint"),
-        origin: Origin {
-            data,
-            target: "views".to_owned(),
-            recipe: "waves".to_owned(),
-            settings: settings(),
-            windows: [TRAIN.0, VALIDATION.0],
-            program_version: "1".to_owned(),
-        },
-    }
+    let origin = Origin {
+        data,
+        target: "views".to_owned(),
+        recipe: "waves".to_owned(),
+        settings: settings(),
+        windows: [TRAIN.0, VALIDATION.0],
+        program_version: "1".to_owned(),
+    };
+    Checkpoint::new(&dir.join("7"), "views", origin)
 }
 
 /// What a training leaves, down to the bits; seconds are wall time and not part of it.
@@ -120,7 +118,7 @@ fn a_training_goes_on_from_every_epoch_to_the_same_bytes() {
         });
         assert_eq!(resumed, Some((epoch, 0)));
         assert_eq!(bits(&trained.expect("a network")), whole, "resumed after epoch {epoch}");
-        checkpoint.remove().expect("removed");
+        remove_checkpoints(&dir.path().join("7")).expect("removed");
         assert_eq!(peek(&checkpoint.path).expect("nothing to read"), None);
     }
 }

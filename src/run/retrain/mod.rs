@@ -15,12 +15,12 @@ use crate::recipe::{Blend, Prepared, Recipe};
 use crate::registry::Metadata;
 use crate::runtime::{self, Library};
 use crate::store::{self, Claim, RunTarget, TargetState};
-use crate::train::{Budget, Checkpoint, Mixed, Origin};
+use crate::train::{self, Budget, Checkpoint, Mixed, Origin};
 use backon::{ExponentialBuilder, Retryable};
 use chrono::{DateTime, Utc};
 use contender::{Contender, Model};
 use judging::{Candidate, judge};
-use resume::{Resumed, checkpoint_path};
+use resume::{Resumed, checkpoint_dir};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -136,7 +136,14 @@ pub(super) async fn retrain(
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
-    failure.map_or(Ok(all_passed), Err)
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    let dir = checkpoint_dir(context, claim);
+    if let Err(error) = train::remove_checkpoints(&dir) {
+        tracing::warn!(dir = %dir.display(), %error, "checkpoints that are no longer needed stay");
+    }
+    Ok(all_passed)
 }
 
 async fn read_and_prepare(
@@ -192,9 +199,6 @@ async fn one_target(shared: &Arc<Shared>, target: Target) -> Result<bool, Error>
     }
     let state = if passed { TargetState::Succeeded } else { TargetState::Rejected };
     shared.save_target(&best, state, Some(began.elapsed().as_secs_f64())).await?;
-    if let Err(error) = shared.checkpoint(target).remove() {
-        tracing::warn!(%target, error = %crate::run::chain(&error), "a checkpoint that is no longer needed stays");
-    }
     (shared.listener)(Event::Judged {
         target,
         version: best.version.to_string(),
@@ -254,19 +258,17 @@ fn patiently() -> ExponentialBuilder {
 }
 
 impl Shared {
-    /// Where the training of a target is written down.
-    fn checkpoint(&self, target: Target) -> Checkpoint {
-        Checkpoint {
-            path: checkpoint_path(&self.context, self.claim, target),
-            origin: Origin {
-                data: self.data_version.clone(),
-                target: target.to_string(),
-                recipe: self.settings.recipe.to_string(),
-                settings: self.settings.training(),
-                windows: [self.prepared.train(target).len(), self.prepared.validation(target).len()],
-                program_version: env!("CARGO_PKG_VERSION").to_owned(),
-            },
-        }
+    /// Where a training is written down. `windows`: to train and to validate on.
+    fn checkpoint(&self, name: &str, training: &train::Settings, windows: [usize; 2]) -> Checkpoint {
+        let origin = Origin {
+            data: self.data_version.clone(),
+            target: name.to_owned(),
+            recipe: self.settings.recipe.to_string(),
+            settings: training.clone(),
+            windows,
+            program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        Checkpoint::new(&checkpoint_dir(&self.context, self.claim), name, origin)
     }
 
     async fn save_target(&self, metadata: &Metadata, state: TargetState, seconds: Option<f64>) -> Result<(), Error> {

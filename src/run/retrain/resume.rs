@@ -43,19 +43,26 @@ impl Resumed {
             }
             done.is_none()
         });
-        for &target in &resumed.targets {
-            match train::peek(&checkpoint_path(context, claim, target)) {
+        let dir = checkpoint_dir(context, claim);
+        let found = train::checkpoints(&dir).unwrap_or_else(|error| {
+            tracing::warn!(dir = %dir.display(), %error, "no checkpoint to go on from");
+            Vec::new()
+        });
+        for path in found {
+            match train::peek(&path) {
                 // they were all started on the same rows; should they differ, the older ones start over and say so
                 Ok(found) => resumed.until = resumed.until.max(found.and_then(|origin| origin.data.last)),
                 // said by the training too, when it starts over
-                Err(error) => tracing::warn!(%target, error = %chain(&error), "no checkpoint to go on from"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), error = %chain(&error), "no checkpoint to go on from");
+                }
             }
         }
         Ok(resumed)
     }
 }
 
-/// `DIR/RUN/TARGET.checkpoint`
-pub(super) fn checkpoint_path(context: &Context, claim: Claim, target: Target) -> PathBuf {
-    context.settings.runs.dir.join(claim.run_id.to_string()).join(format!("{target}.checkpoint"))
+/// `DIR/RUN`, where the run's trainings are written down.
+pub(super) fn checkpoint_dir(context: &Context, claim: Claim) -> PathBuf {
+    context.settings.runs.dir.join(claim.run_id.to_string())
 }

@@ -19,7 +19,7 @@ pub(super) fn roll(shared: &Shared, target: Target) -> Result<Option<Rolling>, E
         let counts_on_grid = prepared.counts().expect("folds are of a recipe with a grid");
         let watched = pool.watched(counts_on_grid, &fold.validation);
         let settings = shared.settings.training();
-        let mixed = train::train_mixture(pool, &watched, &settings, &shared.stop, |_| ())
+        let mixed = train::train_mixture(pool, &watched, &settings, &shared.stop, None, |_| ())
             .map_err(|source| Error::Train { target, source })?;
         let (train, validation) = (prepared.at(target, &fold.train), prepared.at(target, &fold.validation));
         let members = [mixed];

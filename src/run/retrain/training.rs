@@ -25,7 +25,7 @@ pub(super) async fn train_watched(shared: &Arc<Shared>, target: Target) -> Resul
     let n_epochs = training.epochs;
     watched(shared, target, n_epochs, move |shared, tell| {
         let (train, validation) = (shared.prepared.train(target), shared.prepared.validation(target));
-        let checkpoint = shared.checkpoint(target);
+        let checkpoint = shared.checkpoint(&target.to_string(), &training, [train.len(), validation.len()]);
         let conditions = Conditions { stop: &shared.stop, budget: &shared.budget, checkpoint: Some(&checkpoint) };
         train::train(&train, &validation, &training, conditions, tell)
     })
@@ -56,7 +56,7 @@ pub(super) async fn dense_mixtures(shared: &Arc<Shared>, target: Target) -> Resu
     let train = || async {
         let work = move |shared: Arc<Shared>| {
             let training = train::Settings { hidden: 0, ..shared.settings.training() };
-            members(&shared, &training, |_| ()).map_err(|source| Error::Train { target, source })
+            members(&shared, &training, "dense", |_| ()).map_err(|source| Error::Train { target, source })
         };
         Ok::<_, Error>(Arc::new(in_thread(shared, target, work).await?))
     };
@@ -66,9 +66,8 @@ pub(super) async fn dense_mixtures(shared: &Arc<Shared>, target: Target) -> Resu
 async fn train_mixtures(shared: &Arc<Shared>, target: Target) -> Result<Arc<Vec<Mixed>>, Error> {
     let training = shared.settings.training();
     let n_epochs = training.epochs * shared.settings.members as usize;
-    let members = watched(shared, target, n_epochs, move |shared, mut tell| {
-        members(shared, &training, |row| tell(Progress::Epoch(row)))
-    });
+    let members =
+        watched(shared, target, n_epochs, move |shared, mut tell| members(shared, &training, "mixture", &mut *tell));
     Ok(Arc::new(members.await?))
 }
 
@@ -76,7 +75,8 @@ async fn train_mixtures(shared: &Arc<Shared>, target: Target) -> Result<Arc<Vec<
 fn members(
     shared: &Shared,
     training: &train::Settings,
-    mut on_epoch: impl FnMut(&Epoch),
+    name: &str,
+    mut tell: impl FnMut(Progress<'_>),
 ) -> Result<Vec<Mixed>, train::Error> {
     let prepared = &shared.prepared;
     let (pool, counts) = (&prepared.pools[0], prepared.counts().expect("`increment` has a grid"));
@@ -85,8 +85,15 @@ fn members(
     for member in 0..shared.settings.members as usize {
         let settings = train::Settings { seed: training.seed + member as u64, ..training.clone() };
         let earlier = member * training.epochs;
-        let on_epoch = |row: &Epoch| on_epoch(&Epoch { epoch: row.epoch + earlier, ..*row });
-        members.push(train::train_mixture(pool, &outlook, &settings, &shared.stop, on_epoch)?);
+        let checkpoint = shared.checkpoint(&format!("{name}-{member}"), &settings, [pool.n, outlook.n]);
+        let tell = |progress: Progress<'_>| match progress {
+            Progress::Epoch(row) => tell(Progress::Epoch(&Epoch { epoch: row.epoch + earlier, ..*row })),
+            Progress::Windows { epoch, done, of, loss } => {
+                tell(Progress::Windows { epoch: epoch + earlier, done, of, loss });
+            }
+            other => tell(other),
+        };
+        members.push(train::train_mixture(pool, &outlook, &settings, &shared.stop, Some(&checkpoint), tell)?);
     }
     Ok(members)
 }
