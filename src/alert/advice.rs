@@ -79,6 +79,14 @@ pub(super) fn advise(condition: Condition) -> Condition {
             &["Train again, or go back to an earlier version."],
             vec![format!("retraind models {target}"), again, format!("retraind rollback {target}")],
         ),
+        Rule::InputDrift => (
+            "The version stays in service.",
+            &[
+                "Look at the newest rows: a new kind of video, a collector that counts in another way, or a season.",
+                "Where the change is here to stay, train again; the next evaluation compares with the new training.",
+            ],
+            vec![show, "retraind data".to_owned(), format!("retraind models {target}")],
+        ),
         Rule::NoNewData => (
             "Jobs go on by their triggers, with the rows that are there.",
             &["Look whether the collector runs and writes into the table that [source] names."],

@@ -1,11 +1,12 @@
 //! What follows from the end of a run: it failed, its gate refused, a version came into service, or all is well again.
 
 use super::watcher::Step;
-use super::{Condition, Rule};
+use super::{Condition, Rule, raise};
 use crate::data::Target;
-use crate::job::Alerts;
+use crate::job::{Alerts, Job};
 use crate::registry::{Metadata, Registry};
 use crate::store::{self, PromotionState, Run, RunState, RunTarget, Store};
+use std::path::Path;
 
 /// Everything that the end of `run` raises and resolves, in order.
 pub(super) async fn steps(
@@ -54,24 +55,87 @@ pub(super) async fn steps(
         {
             steps.push(Step::raise(condition));
         }
-        let promotions = if limits.promotion { store.promotions(Some(&row.target)).await? } else { Vec::new() };
-        let ours = promotions.into_iter().filter(|p| p.run_id == Some(run.id) && p.state == PromotionState::Done);
+        if let Some(limit) = limits.input_drift_above {
+            steps.extend(drifted(store, run, &row, limit).await?);
+        }
+        let promotions = store.promotions(Some(&row.target)).await?.into_iter();
+        let ours = promotions.filter(|p| p.run_id == Some(run.id) && p.state == PromotionState::Done);
         for promotion in ours {
-            let replaced = store.open_alerts().await?.into_iter().filter(|alert| {
-                alert.rule == Rule::Degradation.as_str() && alert.target == row.target && alert.resolved_at.is_none()
-            });
-            let how = format!("{} has taken its place", promotion.version);
-            steps.extend(replaced.map(|alert| Step::Resolve {
-                rule: Rule::Degradation,
-                job: alert.job,
-                target: alert.target,
-                onset: Some(alert.onset),
-                how: how.clone(),
-            }));
-            steps.push(Step::raise(promoted(run, &row, &promotion, metadata.as_ref())));
+            steps.extend(replaced(store, &promotion).await?);
+            if limits.promotion {
+                steps.push(Step::raise(promoted(&run.job, run.id, &promotion, metadata.as_ref())));
+            }
         }
     }
     Ok(steps)
+}
+
+/// A version that a person brought into service: told as if the run that trained it had done it, to the same people.
+pub async fn promoted_by_hand(store: &Store, metadata: &Metadata) -> Result<(), store::Error> {
+    let newest_first = store.promotions(Some(&metadata.target.to_string())).await?;
+    let Some(promotion) = newest_first.into_iter().find(|promotion| promotion.state == PromotionState::Done) else {
+        return Ok(());
+    };
+    if promotion.version != metadata.version.to_string() {
+        // another one came meanwhile, and is told by whoever brought it
+        return Ok(());
+    }
+    let run = match store.run(metadata.run_id).await {
+        Ok(run) => run,
+        // a version from another state database: nobody here asked to be told of it
+        Err(store::Error::NoSuchRun(_)) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let limits = limits_of(&run);
+    for step in replaced(store, &promotion).await? {
+        if let Step::Resolve { rule, job, target, onset, how } = step {
+            store.resolve_alert(&job, &target, rule.as_str(), onset.as_deref(), &how).await?;
+        }
+    }
+    if limits.promotion {
+        let condition = promoted(&run.job, run.id, &promotion, Some(metadata));
+        raise(store, &condition.addressed(&limits)).await?;
+    }
+    Ok(())
+}
+
+/// What the run's job wants told, as it ran: the file may have changed since. One that a newer program wrote is watched by the
+/// defaults.
+pub(super) fn limits_of(run: &Run) -> Alerts {
+    Job::parse(Path::new(&format!("{}.toml", run.job)), &run.job_toml, &[])
+        .map_or_else(|_| Alerts::default(), |job| job.alerts)
+}
+
+/// That the version before was worse than at its promotion is over: it is no longer in service.
+async fn replaced(store: &Store, promotion: &store::Promotion) -> Result<Vec<Step>, store::Error> {
+    let how = format!("{} has taken its place", promotion.version);
+    let of_its_target = store.open_alerts().await?.into_iter().filter(|alert| {
+        let rule = alert.rule.parse();
+        matches!(rule, Ok(Rule::Degradation | Rule::InputDrift))
+            && alert.target == promotion.target
+            && alert.resolved_at.is_none()
+    });
+    let resolve = |alert: store::Alert| {
+        let rule = alert.rule.parse().ok()?;
+        Some(Step::Resolve { rule, job: alert.job, target: alert.target, onset: Some(alert.onset), how: how.clone() })
+    };
+    Ok(of_its_target.filter_map(resolve).collect())
+}
+
+/// Whether the growth that an evaluation met is of the kind that the version was trained on.
+async fn drifted(store: &Store, run: &Run, row: &RunTarget, limit: f64) -> Result<Option<Step>, store::Error> {
+    let Some(version) = &row.version else { return Ok(None) };
+    let measured = store.metrics(&row.target, version).await?.into_iter().find(|m| m.run_id == Some(run.id));
+    let Some(psi) = measured.and_then(|measured| measured.input_psi) else { return Ok(None) };
+    if psi <= limit {
+        let how = format!("its PSI is {psi:.3}, within {limit}");
+        return Ok(Some(over(Rule::InputDrift, run, &row.target, how)));
+    }
+    let summary = format!("{version} in service sees growth of another kind than it was trained on: PSI {psi:.3}");
+    let condition = Condition::new(Rule::InputDrift, &run.job, format!("run {}", run.id), summary)
+        .of_run(run.id, Some(&row.target))
+        .measured(format!("PSI {psi:.3}"), format!("PSI {limit}"));
+    Ok(Some(Step::raise(condition)))
 }
 
 fn over(rule: Rule, run: &Run, target: &str, how: String) -> Step {
@@ -117,20 +181,21 @@ fn no_better_than_naive(run: &Run, row: &RunTarget, metadata: &Metadata) -> Opti
     Some(Condition { epoch: Some(metadata.best_epoch as i64), ..condition }.measured(format!("MAE {own:.6}"), limit))
 }
 
-fn promoted(run: &Run, row: &RunTarget, promotion: &store::Promotion, metadata: Option<&Metadata>) -> Condition {
+fn promoted(job: &str, run_id: i64, promotion: &store::Promotion, metadata: Option<&Metadata>) -> Condition {
     let before = match &promotion.previous_version {
         Some(previous) => format!("in the place of {previous}"),
         None => "as the first one".to_owned(),
     };
     let summary = format!("{} came into service {before}", promotion.version);
-    let condition = Condition::new(Rule::Promotion, &run.job, format!("promotion {}", promotion.id), summary)
-        .of_run(run.id, Some(&row.target));
-    let details = metadata.map_or_else(Vec::new, |m| {
+    let condition = Condition::new(Rule::Promotion, job, format!("promotion {}", promotion.id), summary)
+        .of_run(run_id, Some(&promotion.target));
+    let mut details = vec![promotion.cause.clone()];
+    details.extend(metadata.into_iter().flat_map(|m| {
         let skill = m.metrics.skill.map_or_else(String::new, |skill| format!(", skill {skill:.3}"));
         let mut lines =
             vec![format!("MAE {:.6}, MSE {:.6}{skill}", m.metrics.own.scaled.mae, m.metrics.own.scaled.mse)];
         lines.extend(m.verdict.rules.iter().map(|rule| rule.reason.clone()));
         lines
-    });
+    }));
     Condition { since: promotion.settled_at.unwrap_or(condition.since), details, ..condition }
 }

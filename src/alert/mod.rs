@@ -25,6 +25,7 @@ mod plot;
 
 pub use crate::watch::{Rule, Severity};
 pub use condition::Condition;
+pub use ended::promoted_by_hand;
 pub use message::{Item, Message, Over};
 pub use outbox::{Deliveries, compose, deliver_all, test};
 

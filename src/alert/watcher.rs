@@ -7,14 +7,13 @@ use super::condition::onset;
 use super::{Condition, Rule, ended, raise};
 use crate::event::{Event, Listener};
 use crate::host::{Cgroup, Memory};
-use crate::job::{Alerts, Job};
+use crate::job::Alerts;
 use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::store::{self, Owner, Run, Store, Training};
 use crate::watch::{Change, MemoryWatch, TrainingWatch, run_longer_than};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Processes that a memory alert names.
@@ -186,9 +185,7 @@ impl Watcher {
 
 impl Watched {
     fn new(run: &Run, memory_fires: bool, now: DateTime<Utc>) -> Self {
-        // as it ran: the file may have changed since. One that a newer program wrote is watched by the defaults.
-        let limits = Job::parse(Path::new(&format!("{}.toml", run.job)), &run.job_toml, &[])
-            .map_or_else(|_| Alerts::default(), |job| job.alerts);
+        let limits = ended::limits_of(run);
         Self {
             clock: run.started_at.map(|started| Clock::since(started, now)),
             slow: false,

@@ -46,10 +46,14 @@ pub struct Alerts {
     pub run_failed: bool,
     /// A version that the gate refused.
     pub gate_failed: bool,
-    /// A version that a run brought into service.
+    /// A version that came into service, by a run or by hand.
     pub promotion: bool,
     /// A version in service that has become worse.
     pub degradation: bool,
+    /// Drift of what the version in service sees, as its population stability index against the training, which an evaluation
+    /// measures; above 0. From 0.25 on one speaks of another population.
+    #[serde(serialize_with = "or_false", deserialize_with = "a_ratio")]
+    pub input_drift_above: Option<f64>,
     /// A fire time at which the job was not started.
     pub missed_fire: bool,
     /// A worker that the kernel killed for memory.
@@ -80,6 +84,7 @@ impl Default for Alerts {
             gate_failed: true,
             promotion: true,
             degradation: true,
+            input_drift_above: Some(0.25),
             missed_fire: true,
             out_of_memory: true,
             to: Vec::new(),

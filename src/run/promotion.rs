@@ -4,6 +4,7 @@
 //! which is the truth, and writes down how it ended.
 
 use super::{Context, Error, metrics};
+use crate::alert;
 use crate::data::Target;
 use crate::registry::{self, Lock, Metadata, Registry, Version, file};
 use crate::store::{self, Claim, NewPromotion, PromotionKind, PromotionState, Settlement, Store};
@@ -50,7 +51,11 @@ pub async fn promote(
         return Err(Error::Refused { target, version, verdict: metadata.verdict.to_string() });
     }
     let cause = if metadata.verdict.passed { "by hand" } else { "by hand, against the gate's verdict (--force)" };
-    bring_into_service(context, None, target, version, cause).await
+    let previous = bring_into_service(context, None, target, version, cause).await?;
+    if previous != Some(version) {
+        alert::promoted_by_hand(&context.store, &metadata).await?;
+    }
+    Ok(previous)
 }
 
 /// A version's metadata, after its files were compared with it and it with what was registered under that name.
@@ -79,9 +84,10 @@ pub async fn rollback(context: &Context, target: Target) -> Result<(Version, Ver
         .rev()
         .find(|version| *version != champion)
         .ok_or_else(|| none(&format!("{champion} is the first version that was in service")))?;
-    verified(context, target, earlier).await?;
+    let metadata = verified(context, target, earlier).await?;
     let cause = format!("by hand, back from {champion}");
     swap(context, None, target, earlier, PromotionKind::Rollback, &cause).await?;
+    alert::promoted_by_hand(&context.store, &metadata).await?;
     Ok((champion, earlier))
 }
 

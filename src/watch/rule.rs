@@ -25,6 +25,8 @@ words! {
         Promotion = "promotion",
         /// The version in service has become worse.
         Degradation = "degradation",
+        /// The version in service sees growth of another kind than it was trained on.
+        InputDrift = "input_drift_above",
         /// Nothing has been recorded for too long.
         NoNewData = "no_new_data_for",
         /// The recorded counts cannot be read.
