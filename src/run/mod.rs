@@ -209,6 +209,7 @@ impl Error {
             Self::Registry(registry::Error::Locked { .. }) => true,
             Self::Registry(registry::Error::Write { source, .. }) => full(source),
             Self::Exec { ended, .. } => *ended == ExecEnd::Transient,
+            Self::Runtime(error) => error.is_transient(),
             _ => false,
         }
     }

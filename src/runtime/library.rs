@@ -6,6 +6,7 @@
 use super::Error;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
@@ -36,6 +37,8 @@ pub struct Tried {
     pub because: &'static str,
     /// What was wrong.
     pub problem: String,
+    /// The process that tried it was killed from outside or took too long: nothing is known of the library.
+    pub undecided: bool,
 }
 
 impl fmt::Display for Tried {
@@ -82,18 +85,26 @@ pub async fn find(setting: Option<&Path>, program: &Path) -> Result<Probed, Erro
     for (path, because) in candidates(setting) {
         match probe(&path, program).await {
             Ok(probed) => return Ok(probed),
-            Err(problem) => tried.push(Tried { path, because, problem }),
+            Err(Problem { what, undecided }) => tried.push(Tried { path, because, problem: what, undecided }),
         }
     }
     Err(Error::NotFound { tried })
 }
 
+/// Why a library is not used.
+struct Problem {
+    what: String,
+    undecided: bool,
+}
+
 /// Asks a child process to load the library at `path`. Err: what went wrong, in words.
-async fn probe(path: &Path, program: &Path) -> Result<Probed, String> {
+async fn probe(path: &Path, program: &Path) -> Result<Probed, Problem> {
+    let problem = |what: String| Problem { what, undecided: false };
+    let undecided = |what: String| Problem { what, undecided: true };
     if !path.exists() {
-        return Err("no such file".to_owned());
+        return Err(problem("no such file".to_owned()));
     }
-    let path = std::path::absolute(path).map_err(|e| e.to_string())?;
+    let path = std::path::absolute(path).map_err(|e| problem(e.to_string()))?;
     let child = Command::new(program)
         .arg("probe-onnxruntime")
         .arg(&path)
@@ -103,23 +114,27 @@ async fn probe(path: &Path, program: &Path) -> Result<Probed, String> {
         .kill_on_drop(true)
         .output();
     let output = match tokio::time::timeout(TIME_LIMIT, child).await {
-        Err(_) => return Err(format!("loading it did not end within {} s", TIME_LIMIT.as_secs())),
-        Ok(Err(e)) => return Err(format!("the probing process did not start: {e}")),
+        Err(_) => return Err(undecided(format!("loading it did not end within {} s", TIME_LIMIT.as_secs()))),
+        Ok(Err(e)) => return Err(undecided(format!("the probing process did not start: {e}"))),
         Ok(Ok(output)) => output,
     };
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it said nothing");
-        return Err(match output.status.code() {
-            Some(_) if said.contains("panicked at") => "it is too old, or no ONNX Runtime at all".to_owned(),
-            Some(_) => last.trim_start_matches("error: ").to_owned(),
-            None => format!("loading it crashed the probing process ({})", output.status),
+        return Err(match (output.status.code(), output.status.signal()) {
+            (Some(_), _) if said.contains("panicked at") => {
+                problem("it is too old, or no ONNX Runtime at all".to_owned())
+            }
+            (Some(_), _) => problem(last.trim_start_matches("error: ").to_owned()),
+            // nothing does that to itself: a person, or the kernel for memory
+            (None, Some(9)) => undecided("the probing process was killed (SIGKILL) before it had loaded it".to_owned()),
+            (None, _) => problem(format!("loading it crashed the probing process ({})", output.status)),
         });
     }
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     // a library that ends the process when it is loaded leaves a good exit code and no answer
     if version.is_empty() || version.lines().count() > 1 {
-        return Err("loading it ended the probing process without an answer".to_owned());
+        return Err(problem("loading it ended the probing process without an answer".to_owned()));
     }
     Ok(Probed { path, version })
 }

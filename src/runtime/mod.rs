@@ -36,3 +36,10 @@ pub enum Error {
     #[error("run the model in ONNX Runtime: {0}")]
     Run(#[source] ort::Error),
 }
+
+impl Error {
+    /// Whether trying again may help: the library itself was not at fault.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::NotFound { tried } if tried.iter().any(|tried| tried.undecided))
+    }
+}
