@@ -68,6 +68,14 @@ pub fn signal(leader: i64, kill: bool) -> io::Result<()> {
     }
 }
 
+/// Kills what a worker that is gone has left running in its group: nothing of a run outlives its attempt.
+pub fn end_group(worker: &Owner) -> io::Result<()> {
+    // a number is given to no new process while a group has it: another process with it means that the group is gone
+    let found = Owner::of_process(u32::try_from(worker.pid).unwrap_or(0));
+    let is_its_own = worker.is_of_this_boot() && found.map_or(true, |found| found == *worker);
+    if is_its_own { signal(worker.pid, true) } else { Ok(()) }
+}
+
 /// A process that is no child of ours, to be waited for by [`wait_for`]. None: it is gone.
 pub fn watch(owner: &Owner) -> io::Result<Option<OwnedFd>> {
     let Some(pid) = i32::try_from(owner.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };

@@ -23,11 +23,19 @@ pub fn disk_free(dir: &Path) -> Option<(u64, String)> {
     Some((disk.available_space(), disk.mount_point().display().to_string()))
 }
 
+/// What [`replace`] writes has a name that begins so, until it is whole.
+const NEW: &str = ".new-";
+
+/// Whether a file is what a killed process left of [`replace`], or what one that is alive is writing.
+pub fn is_half_written(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(NEW))
+}
+
 /// Replaces a file by one atomic step; after a crash either the old or the new one is there.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let mut temporary = tempfile::Builder::new()
-        .prefix(".new-")
+        .prefix(NEW)
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .tempfile_in(dir)?;
     temporary.write_all(bytes)?;

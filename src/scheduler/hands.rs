@@ -283,18 +283,22 @@ impl Hands {
         let watched = local::watch(&owner).map_err(|source| Error::Os { doing: "watch a worker", source })?;
         // the row of an attempt whose worker never took it names the daemon that started it
         let Some(descriptor) = watched.filter(|_| owner != self.owner) else {
+            if owner != self.owner && self.context.store.is_taken(claim).await? {
+                end_group(claim, &owner);
+            }
             core.apply(Event::Gone { claim, seen: Seen::Nothing }, now());
             return Ok(());
         };
         tracing::info!(run_id, job = %run.job, attempt = claim.attempt, pid = owner.pid, "found its worker at work");
         self.logs.follow(run_id, &run.job, local::log_file(&self.context.settings, run_id));
         core.apply(Event::Adopted { run, since: local::began(&owner) }, now());
-        self.workers.insert(run_id, (claim, owner));
+        self.workers.insert(run_id, (claim, owner.clone()));
         // a thread that waits for years costs nothing, and ends with the daemon
         std::thread::spawn(move || {
             if let Err(error) = local::wait_for(&descriptor) {
                 tracing::warn!(%error, run_id, "its worker can no longer be watched, and is looked at again");
             }
+            end_group(claim, &owner);
             send.send(Wake::Gone { claim, seen: Seen::Exited(Exit::Unknown) }).unwrap_or_default();
         });
         Ok(())
@@ -385,6 +389,13 @@ impl Hands {
             };
             send.send(Wake::Counted { job, new_rows, last_ended }).unwrap_or_default();
         });
+    }
+}
+
+/// Kills what a worker that is gone, and was no child of this process, left running.
+fn end_group(claim: Claim, worker: &Owner) {
+    if let Err(error) = local::end_group(worker) {
+        tracing::warn!(%error, run_id = claim.run_id, "what the worker left running could not be killed");
     }
 }
 

@@ -33,13 +33,13 @@ pub struct Attempt {
 }
 
 impl Store {
-    /// A worker's first act: it takes the run from the scheduler that started it. Refused with
-    /// [`super::Error::Fenced`] once that has given the attempt up.
+    /// A worker's first act: it takes the run from the scheduler that started it, with a word that is good once. Refused
+    /// with [`super::Error::Fenced`] once that has given the attempt up.
     pub async fn take_run(&self, claim: Claim, nonce: &str, owner: &Owner) -> Result<()> {
         in_transaction!(self, |tx| {
             let taken = sqlx::query(
                 "UPDATE runs SET owner_host = $4, owner_boot_id = $5, owner_pid = $6, owner_process_start = $7,
-                     heard_at = $8
+                     heard_at = $8, owner_nonce = NULL
                  WHERE id = $1 AND attempt = $2 AND owner_nonce = $3 AND state = 'running'",
             )
             .bind(claim.run_id)
@@ -58,6 +58,18 @@ impl Store {
             }
         });
         Ok(())
+    }
+
+    /// Whether its worker has taken the run: until then the row names the scheduler that started it.
+    pub async fn is_taken(&self, claim: Claim) -> Result<bool> {
+        let taken: Option<bool> = on_pool!(self, |pool| {
+            sqlx::query_scalar("SELECT owner_nonce IS NULL FROM runs WHERE id = $1 AND attempt = $2")
+                .bind(claim.run_id)
+                .bind(claim.attempt)
+                .fetch_optional(pool)
+                .await?
+        });
+        Ok(taken.unwrap_or(false))
     }
 
     /// A sign of life of a worker.

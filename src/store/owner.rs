@@ -46,6 +46,11 @@ impl Owner {
         fs::read_to_string(HOST).is_ok_and(|text| text.trim() == self.host)
     }
 
+    /// Whether it is, or was, a process of this host since it started last.
+    pub fn is_of_this_boot(&self) -> bool {
+        self.is_local() && fs::read_to_string(BOOT_ID).is_ok_and(|text| text.trim() == self.boot_id)
+    }
+
     /// Whether the process may still be at work. In doubt it is: a run wrongly taken for dead would be
     /// done twice, one wrongly taken for alive waits for a person or its time limit.
     pub fn is_alive(&self) -> bool {

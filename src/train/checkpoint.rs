@@ -133,18 +133,25 @@ pub fn peek(path: &Path) -> Result<Option<Origin>, CheckpointError> {
 
 /// Files in `dir` that trainings were written down in. A directory that is missing has none.
 pub fn checkpoints(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(files(dir)?.into_iter().filter(|path| is_checkpoint(path)).collect())
+}
+
+/// Removes them, and what killed processes left half written: the run is over.
+pub fn remove_checkpoints(dir: &Path) -> io::Result<()> {
+    files(dir)?.iter().filter(|path| is_checkpoint(path) || host::is_half_written(path)).try_for_each(fs::remove_file)
+}
+
+fn is_checkpoint(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == EXTENSION)
+}
+
+fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
-    Ok(paths.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION)).collect())
-}
-
-/// Removes them: the run is over.
-pub fn remove_checkpoints(dir: &Path) -> io::Result<()> {
-    checkpoints(dir)?.iter().try_for_each(fs::remove_file)
+    entries.map(|entry| entry.map(|entry| entry.path())).collect()
 }
 
 impl Checkpoint {
@@ -261,7 +268,7 @@ fn state(header: &Header, mut tensors: Tensors) -> Result<State, String> {
         .collect();
     Ok(State {
         parameters,
-        adam: Adam { steps: header.steps, first, second },
+        adam: Adam { steps: header.steps, first, second: vec![0.0; second.len()] },
         best,
         best_epoch: header.best_epoch.map(|epoch| (epoch, best_loss)),
         epochs,

@@ -7,6 +7,7 @@ mod support;
 
 mod crashes;
 mod place;
+mod resume;
 mod systemd;
 
 use place::{Place, SLOW};

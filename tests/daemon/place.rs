@@ -1,4 +1,5 @@
 //! A directory with settings, jobs and a daemon of its own.
+#![allow(dead_code, reason = "not every test that includes this file needs all of it")]
 
 use assert_cmd::Command;
 use serde_json::Value;

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 enum Told {
     Epoch(Epoch),
     Windows { epoch: usize, done: usize, of: usize, loss: f64 },
+    Resumed { rows: Vec<store::Epoch>, windows: usize },
     Note(String),
 }
 
@@ -86,8 +87,12 @@ fn members(
         let settings = train::Settings { seed: training.seed + member as u64, ..training.clone() };
         let earlier = member * training.epochs;
         let checkpoint = shared.checkpoint(&format!("{name}-{member}"), &settings, [pool.n, outlook.n]);
+        let later = |row: &Epoch| Epoch { epoch: row.epoch + earlier, ..*row };
         let tell = |progress: Progress<'_>| match progress {
-            Progress::Epoch(row) => tell(Progress::Epoch(&Epoch { epoch: row.epoch + earlier, ..*row })),
+            Progress::Epoch(row) => tell(Progress::Epoch(&later(row))),
+            Progress::Resumed { epochs, windows } => {
+                tell(Progress::Resumed { epochs: &epochs.iter().map(later).collect::<Vec<_>>(), windows });
+            }
             Progress::Windows { epoch, done, of, loss } => {
                 tell(Progress::Windows { epoch: epoch + earlier, done, of, loss });
             }
@@ -128,6 +133,17 @@ async fn watched<T: Send + 'static>(
                 Told::Windows { epoch, done, of, loss } => {
                     (shared.listener)(Event::Windows { target, epoch, epochs: n_epochs, done, of, loss });
                 }
+                Told::Resumed { rows, windows } => {
+                    let text =
+                        format!("{target}: goes on after {} epochs and {windows} windows of the next", rows.len());
+                    (shared.listener)(Event::Remark(text));
+                    // the checkpoint is ahead of the table by what was on its way there when the last attempt was killed
+                    let read = || shared.context.store.epochs(shared.claim.run_id, &name);
+                    let known = read.retry(patiently()).when(store::Error::is_transient).await?;
+                    let is_known = |row: &store::Epoch| known.iter().any(|one| one.epoch == row.epoch);
+                    unwritten.extend(rows.into_iter().filter(|row| !is_known(row)));
+                    record(shared, target, &mut unwritten).await?;
+                }
                 Told::Note(text) => (shared.listener)(Event::Remark(format!("{target}: {text}"))),
             }
         }
@@ -162,9 +178,7 @@ fn told_of(progress: Progress<'_>) -> Told {
     match progress {
         Progress::Epoch(row) => Told::Epoch(*row),
         Progress::Windows { epoch, done, of, loss } => Told::Windows { epoch, done, of, loss },
-        Progress::Resumed { epochs, windows } => {
-            Told::Note(format!("goes on after {} epochs and {windows} windows of the next", epochs.len()))
-        }
+        Progress::Resumed { epochs, windows } => Told::Resumed { rows: epochs.iter().map(stored).collect(), windows },
         Progress::StartsOver(error) => {
             Told::Note(format!("starts over, since it failed to {}", crate::run::chain(&error)))
         }
