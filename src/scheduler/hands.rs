@@ -8,7 +8,7 @@ use crate::executor::local;
 use crate::host::Cgroup;
 use crate::job::{Job, Policy};
 use crate::run::{Context, chain};
-use crate::store::{self, Claim, Ending, Lead, NewRun, Outcome, Owner, Run, RunState};
+use crate::store::{self, Claim, Decision, Ending, Lead, NewRun, Outcome, Owner, Run, RunState};
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -42,17 +42,7 @@ impl Hands {
     pub(super) async fn carry_out(&mut self, core: &mut Core, action: Action) -> Result<(), Error> {
         let store = &self.context.store;
         match action {
-            Action::Fire { job, decision, runs, notices } => {
-                let new: Vec<NewRun<'_>> = runs.iter().map(new_run).collect();
-                let queued = store.fire(self.lead, &job, &decision, &new).await?;
-                for run in &queued {
-                    tracing::info!(run_id = run.id, job = %run.job, cause = %run.cause, run_key = %run.run_key, "queued");
-                }
-                if let Some(because) = &decision.skipped_because {
-                    tracing::info!(%job, %because, "a due trigger started nothing");
-                }
-                core.apply(Event::Fired { job, decision, runs: queued, notices }, now());
-            }
+            Action::Fire { .. } => self.fire(core, vec![action]).await?,
             Action::Start { run_id } => self.start(core, run_id).await?,
             Action::End { claim, run_id, outcome } => self.end(core, claim, run_id, &outcome).await?,
             Action::Signal { claim, kill } => {
@@ -110,6 +100,32 @@ impl Hands {
                 tell::tell(store, alerts, &notice).await?;
                 core.apply(Event::Told, now());
             }
+        }
+        Ok(())
+    }
+
+    /// Queues the runs of due triggers in one transaction: a disk that takes a millisecond to write holds many jobs up that are
+    /// due together.
+    pub(super) async fn fire(&mut self, core: &mut Core, fires: Vec<Action>) -> Result<(), Error> {
+        let asked: Vec<(&str, &Decision, Vec<NewRun<'_>>)> = fires
+            .iter()
+            .filter_map(|action| match action {
+                Action::Fire { job, decision, runs, .. } => {
+                    Some((job.as_str(), decision, runs.iter().map(new_run).collect()))
+                }
+                _ => None,
+            })
+            .collect();
+        let queued = self.context.store.fire_all(self.lead, &asked).await?;
+        for (action, queued) in fires.into_iter().zip(queued) {
+            let Action::Fire { job, decision, notices, .. } = action else { continue };
+            for run in &queued {
+                tracing::info!(run_id = run.id, job = %run.job, cause = %run.cause, run_key = %run.run_key, "queued");
+            }
+            if let Some(because) = &decision.skipped_because {
+                tracing::info!(%job, %because, "a due trigger started nothing");
+            }
+            core.apply(Event::Fired { job, decision, runs: queued, notices }, now());
         }
         Ok(())
     }

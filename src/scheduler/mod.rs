@@ -7,6 +7,7 @@
 pub mod core;
 
 mod error;
+mod files;
 mod hands;
 mod lead;
 mod logs;
@@ -19,16 +20,16 @@ mod wake;
 
 pub use error::Error;
 
-use self::core::{Core, Event, Limits, Notice, Now};
+use self::core::{Action, Core, Event, Limits, Now};
 use crate::alert;
 use crate::run::{self, Context, chain};
 use crate::store::{self, JobRow, Owner};
 use chrono::{DateTime, TimeDelta, Utc};
+use files::Files;
 use hands::Hands;
 use lead::Place;
-use reload::{Known, Loaded};
 use status::Status;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use timer::Timer;
@@ -48,6 +49,8 @@ const STAND_BY: Duration = Duration::from_secs(2);
 const KEEP: Duration = Duration::from_secs(3);
 /// Steps without a pause that would be a defect.
 const MOST_TURNS: usize = 10_000;
+/// Due triggers that are written down in one transaction.
+const MOST_FIRES: usize = 1_000;
 
 /// Schedules until a signal says stop. With PostgreSQL, waits for its turn while another daemon schedules.
 pub async fn serve(context: Context) -> Result<(), Error> {
@@ -112,20 +115,6 @@ async fn told_to_stop(wakes: &mut UnboundedReceiver<Wake>) -> bool {
     }
 }
 
-/// The directory of job files.
-struct Files {
-    known: Known,
-    watcher: Option<notify::RecommendedWatcher>,
-    /// When it will have been quiet long enough.
-    read_at: Option<Instant>,
-    reading: bool,
-    /// SIGHUP asked for all files, and systemd waits for the answer.
-    asked: bool,
-    /// It cannot be read, and that was said.
-    unreadable: bool,
-    last_scan: Instant,
-}
-
 /// The loop and what it holds.
 struct Scheduler {
     context: Context,
@@ -172,15 +161,7 @@ impl Scheduler {
             status,
             send,
             rows,
-            files: Files {
-                known: Known::default(),
-                watcher: None,
-                read_at: Some(now),
-                reading: false,
-                asked: false,
-                unreadable: false,
-                last_scan: now,
-            },
+            files: Files::new(now),
             ready: false,
             last_bell: None,
             seen_up_to: Utc::now(),
@@ -201,7 +182,12 @@ impl Scheduler {
                 () = sleep_until(quiet), if self.files.read_at.is_some() => Wake::Settled,
                 _ = tick.tick() => Wake::Tick,
             };
+            // ten thousand files that are written are thirty thousand of these
+            let only_files = matches!(wake, Wake::Files);
             self.take_in(wake).await?;
+            if only_files {
+                continue;
+            }
             self.act().await?;
             self.timer.arm(self.core.next_fire().map(|(at, _)| at)).await;
             if self.core.is_stopped() {
@@ -300,8 +286,18 @@ impl Scheduler {
             if actions.is_empty() {
                 return Ok(());
             }
-            for action in actions {
-                let done = self.hands.carry_out(&mut self.core, action).await;
+            let mut actions = VecDeque::from(actions);
+            while let Some(action) = actions.pop_front() {
+                let mut fires = vec![action];
+                if matches!(fires[0], Action::Fire { .. }) {
+                    while matches!(actions.front(), Some(Action::Fire { .. })) && fires.len() < MOST_FIRES {
+                        fires.extend(actions.pop_front());
+                    }
+                }
+                let done = match fires.len() {
+                    1 => self.hands.carry_out(&mut self.core, fires.remove(0)).await,
+                    _ => self.hands.fire(&mut self.core, fires).await,
+                };
                 if !self.or_later(done)? {
                     return Ok(());
                 }
@@ -328,105 +324,6 @@ impl Scheduler {
                 Ok(false)
             }
         }
-    }
-
-    fn read_files(&mut self, asked: bool) {
-        self.files.read_at = None;
-        self.files.asked |= asked;
-        if self.files.reading {
-            // what changes while it is read is read afterwards
-            self.files.read_at = Some(Instant::now() + QUIET);
-            return;
-        }
-        self.files.reading = true;
-        let asked = self.files.asked;
-        let (dir, known, send) = (self.context.settings.jobs.dir.clone(), self.files.known.clone(), self.send.clone());
-        if self.files.watcher.is_none() {
-            self.files.watcher = wake::on_files(&dir, send.clone()).ok();
-        }
-        tokio::task::spawn_blocking(move || {
-            // the loop is gone only when the daemon ends
-            drop(send.send(Wake::Loaded(reload::load(&dir, &known, asked))));
-        });
-    }
-
-    /// Puts into force what was read.
-    async fn take_jobs(&mut self, loaded: Loaded) -> Result<(), Error> {
-        self.files.reading = false;
-        if let Some(problem) = &loaded.unreadable {
-            // one that is replaced by another directory is watched anew
-            self.files.watcher = None;
-            if !self.files.unreadable {
-                tracing::error!("{problem}");
-            }
-        }
-        self.files.unreadable = loaded.unreadable.is_some();
-        let taken = self.put_into_force(&loaded).await;
-        if !self.or_later(taken)? {
-            self.files.read_at = Some(Instant::now() + 2 * TICK);
-            return Ok(());
-        }
-        self.files.known = loaded.known;
-        if !self.ready || loaded.asked {
-            self.ready = true;
-            self.files.asked = false;
-            let looked = self.look().await;
-            self.or_later(looked)?;
-            self.act().await?;
-            status::ready();
-        }
-        Ok(())
-    }
-
-    async fn put_into_force(&mut self, loaded: &Loaded) -> Result<(), Error> {
-        let now = now();
-        let (mut rows, mut jobs) = (Vec::new(), Vec::new());
-        for (name, read) in &loaded.changed {
-            let row = self.rows.get(name).cloned();
-            let was_broken = row.as_ref().is_some_and(|row| row.file_problem.is_some());
-            let mut row = row.unwrap_or_else(|| JobRow::new(name));
-            match read {
-                Ok(job) => {
-                    look::take_job(&mut row, job, now.wall);
-                    if was_broken {
-                        self.core.notice(Notice::Mended { job: name.clone() });
-                    }
-                    jobs.push((job.clone(), row.clone()));
-                }
-                Err(problems) => {
-                    let problem = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-                    self.core.notice(Notice::Broken { job: name.clone(), problem: problem.clone() });
-                    row.file_problem = Some(problem);
-                    // after a restart the last whole version is in the row only
-                    if self.core.job(name).is_none()
-                        && let Some(job) = look::job_of(&row)
-                    {
-                        jobs.push((job, row.clone()));
-                    }
-                }
-            }
-            rows.push(row);
-        }
-        let gone = |name: &&String| loaded.unreadable.is_none() && !loaded.names.contains(name);
-        let removed: Vec<String> = self.core.job_names().filter(gone).cloned().collect();
-        // broken ones that were never in force have a row and no job
-        let removed_rows: Vec<String> = self.rows.keys().filter(gone).cloned().collect();
-        if !rows.is_empty() {
-            self.context.store.save_jobs(self.place.lead, &rows).await?;
-        }
-        if !removed_rows.is_empty() {
-            self.context.store.remove_jobs(self.place.lead, &removed_rows).await?;
-        }
-        let n = (jobs.len(), removed.len());
-        rows.into_iter().for_each(|row| drop(self.rows.insert(row.name.clone(), row)));
-        for (job, row) in jobs {
-            self.core.apply(Event::Job(Box::new(job), Box::new(row)), now);
-        }
-        removed.into_iter().for_each(|name| self.core.apply(Event::JobRemoved(name), now));
-        if n != (0, 0) {
-            tracing::info!(changed = n.0, removed = n.1, jobs = self.core.n_jobs(), "job files read");
-        }
-        Ok(())
     }
 
     async fn report(&mut self) {

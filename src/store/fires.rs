@@ -20,29 +20,39 @@ impl Store {
     /// Queues the runs whose keys are not used yet, and writes down what was decided: both or neither. Returns those that are
     /// queued now; a key that was used means that this was done before.
     pub async fn fire(&self, lead: Lead, job: &str, decision: &Decision, runs: &[NewRun<'_>]) -> Result<Vec<Run>> {
-        let rows: Vec<RunRow> = in_transaction!(self, |tx| {
+        let fired = self.fire_all(lead, &[(job, decision, runs.to_vec())]).await?;
+        Ok(fired.into_iter().flatten().collect())
+    }
+
+    /// [`Self::fire`] for several jobs: all or none.
+    pub async fn fire_all(&self, lead: Lead, fires: &[(&str, &Decision, Vec<NewRun<'_>>)]) -> Result<Vec<Vec<Run>>> {
+        let fired: Vec<Vec<RunRow>> = in_transaction!(self, |tx| {
             led!(tx, lead);
-            let mut rows = Vec::new();
-            for new in runs {
-                let row: Option<RunRow> = queue_run!(tx, new);
-                rows.extend(row);
+            let mut fired = Vec::with_capacity(fires.len());
+            for (job, decision, runs) in fires {
+                let mut rows = Vec::new();
+                for new in runs {
+                    let row: Option<RunRow> = queue_run!(tx, new);
+                    rows.extend(row);
+                }
+                sqlx::query(
+                    "UPDATE jobs SET fired_up_to = COALESCE($2, fired_up_to), after_up_to = COALESCE($3, after_up_to),
+                         skipped_because = COALESCE($4, skipped_because),
+                         skipped_at = CASE WHEN $4 IS NULL THEN skipped_at ELSE $5 END
+                     WHERE name = $1",
+                )
+                .bind(*job)
+                .bind(decision.fired_up_to.map(stamp))
+                .bind(decision.after_up_to.map(stamp))
+                .bind(decision.skipped_because.as_deref().map(clean))
+                .bind(now())
+                .execute(&mut *tx)
+                .await?;
+                fired.push(rows);
             }
-            sqlx::query(
-                "UPDATE jobs SET fired_up_to = COALESCE($2, fired_up_to), after_up_to = COALESCE($3, after_up_to),
-                     skipped_because = COALESCE($4, skipped_because),
-                     skipped_at = CASE WHEN $4 IS NULL THEN skipped_at ELSE $5 END
-                 WHERE name = $1",
-            )
-            .bind(job)
-            .bind(decision.fired_up_to.map(stamp))
-            .bind(decision.after_up_to.map(stamp))
-            .bind(decision.skipped_because.as_deref().map(clean))
-            .bind(now())
-            .execute(&mut *tx)
-            .await?;
-            rows
+            fired
         });
-        rows.into_iter().map(TryInto::try_into).collect()
+        fired.into_iter().map(|rows| rows.into_iter().map(TryInto::try_into).collect()).collect()
     }
 
     /// Queued and running runs; oldest first.

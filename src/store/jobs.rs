@@ -94,12 +94,12 @@ impl Store {
     }
 
     /// Jobs whose files are gone.
-    pub async fn remove_jobs(&self, lead: Lead, names: &[String]) -> Result<()> {
+    pub async fn remove_jobs(&self, lead: Lead, names: &[&String]) -> Result<()> {
         in_transaction!(self, |tx| {
             led!(tx, lead);
             for name in names {
-                sqlx::query("UPDATE jobs SET removed_at = $2 WHERE name = $1")
-                    .bind(name)
+                sqlx::query("UPDATE jobs SET removed_at = $2 WHERE name = $1 AND removed_at IS NULL")
+                    .bind(*name)
                     .bind(now())
                     .execute(&mut *tx)
                     .await?;

@@ -123,13 +123,14 @@ impl Core {
     fn questions(&mut self, now: Now, actions: &mut Vec<Action>) {
         actions.extend(self.ended.iter().map(|job| Action::Review { job: job.clone() }));
         let mut volume_due = Vec::new();
-        for (name, state) in &mut self.jobs {
+        for name in &self.asking {
+            let open = self.open.contains_key(name);
+            let Some(state) = self.jobs.get_mut(name) else { continue };
             let triggers = &state.job.triggers;
             if let Some(at) = state.volume_due.take() {
                 volume_due.push((name.clone(), at));
             }
-            let open = || self.runs.values().any(|open| open.run.job == *name);
-            if triggers.data_volume.is_some() && !state.counting && now.up >= state.count_at && !open() {
+            if triggers.data_volume.is_some() && !state.counting && now.up >= state.count_at && !open {
                 state.counting = true;
                 actions.push(Action::Count { job: name.clone() });
             }

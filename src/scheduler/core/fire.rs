@@ -11,24 +11,19 @@ use chrono::{DateTime, SecondsFormat, Utc};
 impl Core {
     /// Jobs that the clock makes due.
     pub(super) fn clock(&mut self, now: Now, actions: &mut Vec<Action>) {
-        let ready: Vec<String> = self
-            .jobs
-            .iter()
-            .filter(|(_, state)| state.next.is_some_and(|next| next <= now.wall))
-            .map(|(name, _)| name.clone())
-            .collect();
+        let ready: Vec<String> =
+            self.due.iter().take_while(|(next, _)| *next <= now.wall).map(|(_, name)| name.clone()).collect();
+        let before = actions.len();
         for name in ready {
-            let Some(state) = self.jobs.get_mut(&name) else { continue };
-            let Some((schedule, cron)) = state.schedule.as_ref().zip(state.job.triggers.cron.as_ref()) else {
-                continue;
-            };
+            let Some(state) = self.jobs.get(&name) else { continue };
+            let Some((schedule, cron)) = state.schedule().zip(state.job.triggers.cron.as_ref()) else { continue };
             let decided = state.row.fired_up_to.unwrap_or(now.wall);
             let delay = cron.delay(&name);
             let Due { fires, missed, up_to } =
-                due(schedule, decided, now.wall, delay, cron.catch_up, cron.catch_up_window);
+                due(&schedule, decided, now.wall, delay, cron.catch_up, cron.catch_up_window);
             let Some(last) = up_to else {
                 // the clock was set back since `next` was computed
-                state.set_next(now);
+                self.set_next(&name, now);
                 continue;
             };
             let told = missed > 0 && state.row.paused_at.is_none();
@@ -37,6 +32,8 @@ impl Core {
             let decision = Decision { fired_up_to: Some(last), ..Decision::default() };
             self.ask(&name, "cron", keys, decision, notices, actions);
         }
+        // what is replaced ends first; then all that is due can be written down at once
+        actions[before..].sort_by_key(|action| matches!(action, Action::Fire { .. }));
     }
 
     /// Rows were counted.

@@ -48,7 +48,13 @@ const QUEUE: usize = 100;
 pub struct Core {
     limits: Limits,
     jobs: BTreeMap<String, JobState>,
+    /// When the clock makes jobs due next: the loop asks at every wake, and must not go through all of them.
+    due: BTreeSet<(DateTime<Utc>, String)>,
+    /// Jobs with triggers other than the clock.
+    asking: BTreeSet<String>,
     runs: BTreeMap<i64, OpenRun>,
+    /// Those of each job.
+    open: BTreeMap<String, BTreeSet<i64>>,
     workers: BTreeMap<i64, Worker>,
     /// Workers that are gone and whose runs nobody has judged yet.
     gone: BTreeMap<i64, (Claim, Seen)>,
@@ -66,7 +72,6 @@ struct JobState {
     job: Job,
     toml: String,
     row: JobRow,
-    schedule: Option<Schedule>,
     /// When the clock makes it due next, jitter included.
     next: Option<DateTime<Utc>>,
     /// The trigger `data_volume`: when rows are counted next, by the clock that only runs forward.
@@ -110,7 +115,10 @@ impl Core {
         Self {
             limits,
             jobs: BTreeMap::new(),
+            due: BTreeSet::new(),
+            asking: BTreeSet::new(),
             runs: BTreeMap::new(),
+            open: BTreeMap::new(),
             workers: BTreeMap::new(),
             gone: BTreeMap::new(),
             ended: BTreeSet::new(),
@@ -127,11 +135,8 @@ impl Core {
 
     /// The next time that the clock makes a job due, and which: paused ones aside.
     pub fn next_fire(&self) -> Option<(DateTime<Utc>, &str)> {
-        self.jobs
-            .iter()
-            .filter(|(_, state)| state.row.paused_at.is_none())
-            .filter_map(|(name, state)| Some((state.next?, name.as_str())))
-            .min()
+        let paused = |name: &String| self.jobs.get(name).is_some_and(|state| state.row.paused_at.is_some());
+        self.due.iter().find(|(_, name)| !paused(name)).map(|(at, name)| (*at, name.as_str()))
     }
 
     /// The job of that name in force, with its zone.
@@ -179,7 +184,7 @@ impl Core {
     pub fn apply(&mut self, event: Event, now: Now) {
         match event {
             Event::Job(job, row) => self.put_job(*job, *row, now),
-            Event::JobRemoved(name) => drop(self.jobs.remove(&name)),
+            Event::JobRemoved(name) => drop(self.take_out(&name)),
             Event::Open(runs) => self.replace_runs(runs),
             Event::Ended(jobs) => jobs.iter().for_each(|(job, kind)| self.noticed_end(job, kind)),
             Event::Paused(paused) => {
@@ -200,7 +205,7 @@ impl Core {
                     state.row.fired_up_to = decision.fired_up_to.or(state.row.fired_up_to);
                     state.row.after_up_to = decision.after_up_to.or(state.row.after_up_to);
                     if decision.fired_up_to.is_some() {
-                        state.set_next(now);
+                        self.set_next(&job, now);
                     }
                 }
                 runs.into_iter().for_each(|run| self.put_run(run));
@@ -241,7 +246,7 @@ impl Core {
             }
             Event::Forgotten { run_id } => {
                 self.gone.remove(&run_id);
-                self.runs.remove(&run_id);
+                self.remove_run(run_id);
             }
             Event::Counted { job, new_rows, last_ended } => self.counted(&job, new_rows, last_ended, now),
             Event::LookedAfter { job } => {
@@ -266,8 +271,7 @@ impl Core {
 
     fn put_job(&mut self, job: Job, mut row: JobRow, now: Now) {
         let name = job.name.clone();
-        let schedule = job.triggers.cron.as_ref().and_then(|cron| cron.read().ok());
-        let before = self.jobs.remove(&name);
+        let before = self.take_out(&name);
         // the row in memory is newer than the one that a reload has read
         if let Some(before) = &before {
             row.fired_up_to =
@@ -275,11 +279,14 @@ impl Core {
             row.after_up_to = row.after_up_to.max(before.row.after_up_to);
         }
         let count_at = before.as_ref().map_or(now.up, |before| before.count_at);
-        let mut state = JobState {
+        let triggers = &job.triggers;
+        if triggers.data_volume.is_some() || triggers.after.is_some() || triggers.degradation.is_some() {
+            self.asking.insert(name.clone());
+        }
+        let state = JobState {
             toml: job.to_toml(),
             job,
             row,
-            schedule,
             next: None,
             count_at,
             counting: before.is_some_and(|before| before.counting),
@@ -287,8 +294,25 @@ impl Core {
             look_after: true,
             look_degradation: true,
         };
-        state.set_next(now);
-        self.jobs.insert(name, state);
+        self.jobs.insert(name.clone(), state);
+        self.set_next(&name, now);
+    }
+
+    fn take_out(&mut self, name: &str) -> Option<JobState> {
+        self.asking.remove(name);
+        let state = self.jobs.remove(name)?;
+        state.next.map(|next| self.due.remove(&(next, name.to_owned())));
+        Some(state)
+    }
+
+    fn set_next(&mut self, name: &str, now: Now) {
+        let Some(state) = self.jobs.get_mut(name) else { return };
+        let next = state.next_after(now);
+        if state.next != next {
+            state.next.map(|before| self.due.remove(&(before, name.to_owned())));
+            self.due.extend(next.map(|next| (next, name.to_owned())));
+            state.next = next;
+        }
     }
 
     fn replace_runs(&mut self, runs: Vec<Run>) {
@@ -303,55 +327,71 @@ impl Core {
     fn put_run(&mut self, run: Run) {
         if run.state.is_final() {
             // known or not: a run that this core never saw open may be what a trigger waits for
-            self.runs.remove(&run.id);
+            self.remove_run(run.id);
             self.blocked.remove(&run.id);
             self.noticed_end(&run.job, &run.kind);
             return;
         }
         let id = run.id;
-        let job = match self.runs.remove(&id) {
+        let job = match self.remove_run(id) {
             Some(open) if open.run.job_toml == run.job_toml => open.job,
             _ if self.jobs.get(&run.job).is_some_and(|state| state.toml == run.job_toml) => {
                 self.jobs.get(&run.job).map(|state| state.job.clone())
             }
             _ => Job::parse(format!("{}.toml", run.job).as_ref(), &run.job_toml, &[]).ok(),
         };
+        self.open.entry(run.job.clone()).or_default().insert(id);
         self.runs.insert(id, OpenRun { run, job });
+    }
+
+    fn remove_run(&mut self, id: i64) -> Option<OpenRun> {
+        let open = self.runs.remove(&id)?;
+        if let Some(ids) = self.open.get_mut(&open.run.job) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.open.remove(&open.run.job);
+            }
+        }
+        Some(open)
     }
 
     /// An open run is gone: it has ended.
     fn forget(&mut self, id: i64) {
         self.blocked.remove(&id);
-        if let Some(open) = self.runs.remove(&id) {
+        if let Some(open) = self.remove_run(id) {
             self.noticed_end(&open.run.job, &open.run.kind);
         }
     }
 
     fn noticed_end(&mut self, job: &str, kind: &str) {
         self.ended.insert(job.to_owned());
-        for state in self.jobs.values_mut() {
+        for name in &self.asking {
+            let Some(state) = self.jobs.get_mut(name) else { continue };
             state.look_after |= state.job.triggers.after.as_ref().is_some_and(|after| after.job == job);
             state.look_degradation |= kind == "evaluate" && state.job.triggers.degradation.is_some();
         }
     }
 
     /// Open runs of a job, oldest first.
-    fn open_of<'a>(&'a self, job: &'a str) -> impl Iterator<Item = &'a Run> {
-        self.runs.values().map(|open| &open.run).filter(move |run| run.job == job)
+    fn open_of(&self, job: &str) -> impl Iterator<Item = &Run> {
+        self.open.get(job).into_iter().flatten().filter_map(|id| self.runs.get(id)).map(|open| &open.run)
     }
 }
 
 impl JobState {
-    fn set_next(&mut self, now: Now) {
-        let Some((schedule, cron)) = self.schedule.as_ref().zip(self.job.triggers.cron.as_ref()) else {
-            self.next = None;
-            return;
-        };
+    /// Read when it is asked for: a schedule takes six kilobytes as croner keeps it, and ten thousand jobs may have one each.
+    fn schedule(&self) -> Option<Schedule> {
+        let cron = self.job.triggers.cron.as_ref()?;
+        Schedule::parse(&cron.schedule, cron.timezone.parse().ok()?).ok()
+    }
+
+    fn next_after(&self, now: Now) -> Option<DateTime<Utc>> {
+        let (schedule, cron) = self.schedule().zip(self.job.triggers.cron.as_ref())?;
         let delay = cron.delay(&self.job.name);
         let decided = self.row.fired_up_to.unwrap_or(now.wall);
         // in the future after the clock was set back: what is due then has a key, and keys see to it that nothing runs twice
         let cursor = decided.min(now.wall - delay).max(now.wall - delay - window(cron.catch_up_window));
-        self.next = schedule.next(cursor).map(|next| next.to_utc() + delay);
+        schedule.next(cursor).map(|next| next.to_utc() + delay)
     }
 }
 
