@@ -12,10 +12,11 @@ RETRAIND := $(CARGO_TARGET_DIR)/release/retraind
 VENV := $(CARGO_TARGET_DIR)/venv
 VENV_PEERS := $(CARGO_TARGET_DIR)/venv-peers
 VENV_DATA := $(CARGO_TARGET_DIR)/venv-data
+VENV_SCHEDULING := $(CARGO_TARGET_DIR)/venv-scheduling
 REIMPORT := tests/reimport/Cargo.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help build onnxruntime demo test test-tools lint test-reimport test-systemd bench bench-peers bench-speed bench-data install clean
+.PHONY: help build onnxruntime demo test test-tools lint test-reimport test-crash test-systemd bench bench-peers bench-speed bench-data bench-scheduling install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +50,9 @@ test-reimport: onnxruntime ## read an exported model back with Burn's ONNX impor
 	cargo test --locked --test export
 	REIMPORT_DIR=$(CARGO_TARGET_DIR)/reimport cargo test --locked --manifest-path $(REIMPORT) -- --nocapture
 
+test-crash: onnxruntime ## kill -9 daemon and workers 200 times, compare with an undisturbed run
+	cargo test --locked --test crash -- --ignored --nocapture
+
 bench: ## time the training's parts: forward and backward, packing, epochs, export (ARGS passes on to divan)
 	cargo bench --locked --bench training -- $(ARGS)
 
@@ -65,6 +69,12 @@ bench-data: ## compare reading with psql, pandas, connectorx and polars (ARGS="-
 	@PYTHON=$(PYTHON) tests/prepare venv $(VENV_DATA) benches/peers/requirements-data.txt
 	cargo bench --locked --no-run --bench read
 	$(VENV_DATA)/bin/python benches/peers/reading --read "$$(ls -t $(CARGO_TARGET_DIR)/release/deps/read-*[0-9a-f] | head -1)" $(ARGS)
+
+bench-scheduling: build ## run ten thousand jobs beside tokio-cron-scheduler and APScheduler (ARGS="--help" for options)
+	@PYTHON=$(PYTHON) tests/prepare venv $(VENV_SCHEDULING) benches/peers/requirements-scheduling.txt
+	cargo bench --locked --no-run --bench scheduling
+	$(VENV_SCHEDULING)/bin/python benches/peers/scheduling --retraind $(RETRAIND) \
+		--bare "$$(ls -t $(CARGO_TARGET_DIR)/release/deps/scheduling-*[0-9a-f] | head -1)" $(ARGS)
 
 test-systemd: build onnxruntime ## start the service in a Debian guest with a real systemd (as root; ACCEL=kvm where that works)
 	tests/systemd/run $(RETRAIND) $(ARGS)

@@ -8,7 +8,7 @@ use crate::world::{is_left_over, names};
 use retraind::data::Target;
 use retraind::job::Kind;
 use retraind::registry::{self, Registry};
-use retraind::store::{Attempt, Ending, Promotion, PromotionState, RunState, TargetState, Version};
+use retraind::store::{Attempt, Ending, Epoch, Promotion, PromotionState, Run, RunState, TargetState, Version};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -38,7 +38,8 @@ pub(crate) fn check_runs(state: &State, problems: &mut Problems) {
     for whole in state.runs.values() {
         if let Err(problem) = check_run(whole) {
             let Whole { run, attempts, targets, .. } = whole;
-            problems.0.push(format!("{problem}: {run:?}, attempts {attempts:?}, targets {targets:?}"));
+            let error = run.error.as_deref().unwrap_or_default();
+            problems.0.push(format!("{}: {problem}: {error}; attempts {attempts:?}, targets {targets:?}", name(run)));
         }
     }
 }
@@ -118,7 +119,10 @@ fn check_versions(place: &Place, state: &State, target: Target, problems: &mut P
         let metadata = registry.metadata(target, *version).expect("read");
         let run = row.run_id.and_then(|id| state.runs.get(&id)).map(|whole| &whole.run);
         let its_own = run.is_some_and(|run| run.id == metadata.run_id && metadata.attempt <= run.attempt);
-        problems.unless(its_own, || format!("{target} {version} says that it is of {}: {run:?}", metadata.run_id));
+        problems.unless(its_own, || {
+            let run = run.map(name).unwrap_or_default();
+            format!("{target} {version} says run {}, attempt {}, and is of {run}", metadata.run_id, metadata.attempt)
+        });
     }
     for whole in state.runs.values().filter(|whole| whole.run.state == RunState::Succeeded) {
         for row in whole.targets.iter().filter(|row| row.target == target.to_string()) {
@@ -196,18 +200,21 @@ pub(crate) fn compare<'a>(
         let expected = undisturbed(whole, target);
         let made = Made::read(&place.path(&format!("models/{target}/{version}")));
         let difference = expected.difference(&made);
-        problems.unless(difference.is_none(), || format!("{target} {version} of {:?}: {difference:?}", whole.run));
+        problems.unless(difference.is_none(), || format!("{target} {version} of {}: {difference:?}", name(&whole.run)));
         check_epochs(whole, target, expected, problems);
     }
 }
 
 fn check_epochs(whole: &Whole, target: &str, made: &Made, problems: &mut Problems) {
     let (id, rows) = (whole.run.id, &whole.epochs[target]);
-    for row in rows {
+    let differs = |row: &&Epoch| {
         let expected = &made.epochs[row.epoch as usize - 1];
-        let same = is_near(&expected["loss"], row.loss) && is_near(&expected["val_loss"], row.val_loss);
-        problems.unless(same, || format!("run {id}, {target}: {row:?} instead of {expected}"));
-    }
+        !is_near(&expected["loss"], row.loss) || !is_near(&expected["val_loss"], row.val_loss)
+    };
+    let first = rows.iter().find(differs);
+    problems.unless(first.is_none(), || {
+        format!("run {id}, {target}: not what an undisturbed training measures: {first:?}")
+    });
     if whole.run.state == RunState::Succeeded {
         let written: BTreeSet<usize> = rows.iter().map(|row| row.epoch as usize).collect();
         let lost: Vec<usize> = (1..=made.epochs.len()).filter(|epoch| !written.contains(epoch)).collect();
@@ -219,4 +226,9 @@ fn check_epochs(whole: &Whole, target: &str, made: &Made, problems: &mut Problem
 /// Equal but for the last bit, which a reader of JSON may round in another way.
 fn is_near(expected: &Value, found: f64) -> bool {
     expected.as_f64().is_some_and(|expected| (expected - found).abs() <= 1e-15 * expected.abs())
+}
+
+/// Which run, in words.
+fn name(run: &Run) -> String {
+    format!("run {} ({}, {} after attempt {})", run.id, run.run_key, run.state, run.attempt)
 }
