@@ -268,7 +268,7 @@ fn state(header: &Header, mut tensors: Tensors) -> Result<State, String> {
         .collect();
     Ok(State {
         parameters,
-        adam: Adam { steps: header.steps, first, second: vec![0.0; second.len()] },
+        adam: Adam { steps: header.steps, first, second },
         best,
         best_epoch: header.best_epoch.map(|epoch| (epoch, best_loss)),
         epochs,

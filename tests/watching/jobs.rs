@@ -2,7 +2,7 @@
 
 use super::house::{House, alerts, exec, states};
 use super::smtp::subjects;
-use super::text;
+use super::{side_by_side, text};
 use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Timelike, Utc};
 use std::fs;
 
@@ -12,6 +12,15 @@ fn job(house: &House, name: &str, script: &str, more: &str, alerts_on: &str) {
 }
 
 #[test]
+fn what_the_scheduler_sees_of_jobs_is_told_once() {
+    side_by_side(&[
+        ("a run that goes on for long", a_run_that_goes_on_for_long_is_told_once_and_its_end_once),
+        ("failures in a row", a_job_that_fails_again_and_again_is_paused_and_told_once_until_it_goes_on),
+        ("a broken file", a_job_file_that_breaks_is_told_once_and_its_mending_once),
+        ("missed starts", starts_that_nobody_was_there_for_are_told_once),
+    ]);
+}
+
 fn a_run_that_goes_on_for_long_is_told_once_and_its_end_once() {
     let house = House::new();
     job(&house, "slow", "while [ ! -e done ]; do sleep 0.1; done", "", "run_longer_than = \"2s\"\n");
@@ -38,7 +47,6 @@ fn a_run_that_goes_on_for_long_is_told_once_and_its_end_once() {
     assert_eq!(house.states(), states(&[("run_longer_than", "resolved")]));
 }
 
-#[test]
 fn a_job_that_fails_again_and_again_is_paused_and_told_once_until_it_goes_on() {
     let house = House::new();
     job(&house, "broken", "exit 1", "[run]\npause_after_failures = 2\n", "");
@@ -61,7 +69,6 @@ fn a_job_that_fails_again_and_again_is_paused_and_told_once_until_it_goes_on() {
     assert_eq!(house.states(), states(&[("run_failed", "firing"), ("paused", "resolved")]));
 }
 
-#[test]
 fn a_job_file_that_breaks_is_told_once_and_its_mending_once() {
     let house = House::new();
     job(&house, "first", "true", "", "");
@@ -89,7 +96,6 @@ fn a_job_file_that_breaks_is_told_once_and_its_mending_once() {
     assert_eq!(house.states(), states(&[("job_file_broken", "resolved")]));
 }
 
-#[test]
 fn starts_that_nobody_was_there_for_are_told_once() {
     let house = House::new();
     // the last start was half an hour ago, and the next is in half an hour

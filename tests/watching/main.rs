@@ -23,7 +23,7 @@ use serde_json::Value;
 use smtp::{MailHost, PASSWORD, USER, part};
 use std::fmt::Write as _;
 use std::path::Path;
-use std::thread::sleep;
+use std::thread::{Builder, scope, sleep};
 use std::time::{Duration, Instant};
 
 /// A training that would go on for hours. Its epochs have many steps, so that they can be written down as fast as they come.
@@ -68,6 +68,19 @@ fn stop(state: &Path, pid: Pid) {
         assert!(Instant::now() < deadline, "it always writes");
         sleep(Duration::from_millis(7));
     }
+}
+
+/// Runs cases at the same time, however few processors there are: what they do is wait for clocks.
+fn side_by_side(cases: &[(&'static str, fn())]) {
+    let failed: Vec<&str> = scope(|scope| {
+        let start = |(name, case): &(&'static str, fn())| {
+            Builder::new().name((*name).to_owned()).spawn_scoped(scope, *case).expect("a thread")
+        };
+        let running: Vec<_> = cases.iter().map(start).collect();
+        let ended = running.into_iter().map(|case| case.join().is_ok());
+        cases.iter().zip(ended).filter(|(_, fine)| !fine).map(|((name, _), _)| *name).collect()
+    });
+    assert!(failed.is_empty(), "failed: {failed:?}");
 }
 
 fn text(mail: &Value) -> &str {

@@ -2,9 +2,17 @@
 
 use super::house::{House, alerts, states};
 use super::smtp::subjects;
-use super::text;
+use super::{side_by_side, text};
 use chrono::{DateTime, TimeDelta};
 use std::fmt::Write as _;
+
+#[test]
+fn what_evaluations_find_is_told_once() {
+    side_by_side(&[
+        ("worse", a_version_that_becomes_worse_is_told_once_and_so_is_the_one_that_takes_its_place),
+        ("drift", growth_of_another_kind_than_at_training_is_told_once_until_it_is_as_usual),
+    ]);
+}
 
 /// Rows after those of [`super::rows`] that no model has seen the like of.
 fn worse() -> String {
@@ -15,7 +23,6 @@ fn worse() -> String {
     csv
 }
 
-#[test]
 fn a_version_that_becomes_worse_is_told_once_and_so_is_the_one_that_takes_its_place() {
     let house = House::training(
         "epochs = 2\n",
@@ -100,7 +107,6 @@ fn recorded(usual: u32, other: u32, usual_again: u32) -> String {
     csv
 }
 
-#[test]
 fn growth_of_another_kind_than_at_training_is_told_once_until_it_is_as_usual() {
     let house = House::new();
     let small = "targets = [\"views\"]\nrecipe = \"increment\"\nepochs = 1\nhidden = 4\ndense = 4\n";
