@@ -16,11 +16,13 @@ impl Core {
         let before = actions.len();
         for name in ready {
             let Some(state) = self.jobs.get(&name) else { continue };
-            let Some((schedule, cron)) = state.schedule().zip(state.job.triggers.cron.as_ref()) else { continue };
+            let Some((schedule, cron)) = state.schedule.as_ref().zip(state.job.triggers.cron.as_ref()) else {
+                continue;
+            };
             let decided = state.row.fired_up_to.unwrap_or(now.wall);
             let delay = cron.delay(&name);
             let Due { fires, missed, up_to } =
-                due(&schedule, decided, now.wall, delay, cron.catch_up, cron.catch_up_window);
+                due(schedule, decided, now.wall, delay, cron.catch_up, cron.catch_up_window);
             let Some(last) = up_to else {
                 // the clock was set back since `next` was computed
                 self.set_next(&name, now);

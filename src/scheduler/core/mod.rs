@@ -72,6 +72,7 @@ struct JobState {
     job: Job,
     toml: String,
     row: JobRow,
+    schedule: Option<Schedule>,
     /// When the clock makes it due next, jitter included.
     next: Option<DateTime<Utc>>,
     /// The trigger `data_volume`: when rows are counted next, by the clock that only runs forward.
@@ -283,8 +284,10 @@ impl Core {
         if triggers.data_volume.is_some() || triggers.after.is_some() || triggers.degradation.is_some() {
             self.asking.insert(name.clone());
         }
+        let schedule = job.triggers.cron.as_ref().and_then(|cron| cron.read().ok());
         let state = JobState {
             toml: job.to_toml(),
+            schedule,
             job,
             row,
             next: None,
@@ -379,14 +382,8 @@ impl Core {
 }
 
 impl JobState {
-    /// Read when it is asked for: a schedule takes six kilobytes as croner keeps it, and ten thousand jobs may have one each.
-    fn schedule(&self) -> Option<Schedule> {
-        let cron = self.job.triggers.cron.as_ref()?;
-        Schedule::parse(&cron.schedule, cron.timezone.parse().ok()?).ok()
-    }
-
     fn next_after(&self, now: Now) -> Option<DateTime<Utc>> {
-        let (schedule, cron) = self.schedule().zip(self.job.triggers.cron.as_ref())?;
+        let (schedule, cron) = self.schedule.as_ref().zip(self.job.triggers.cron.as_ref())?;
         let delay = cron.delay(&self.job.name);
         let decided = self.row.fired_up_to.unwrap_or(now.wall);
         // in the future after the clock was set back: what is due then has a key, and keys see to it that nothing runs twice
