@@ -104,6 +104,25 @@ pub fn began(owner: &Owner) -> Duration {
     Duration::from_millis(ticks * (1_000 / TICKS))
 }
 
+/// Runs whose directories hold more than a run that has ended needs, under [`directory`] of them all.
+pub fn unclean(settings: &Settings) -> io::Result<Vec<i64>> {
+    let entries = match fs::read_dir(&settings.runs.dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut unclean = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let run_id = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        if let Some(run_id) = run_id.filter(|_| entry.path().is_dir())
+            && !train::leavings(&entry.path())?.is_empty()
+        {
+            unclean.push(run_id);
+        }
+    }
+    Ok(unclean)
+}
+
 /// Removes what a run that has ended needs no longer; its log stays.
 pub fn clean_up(settings: &Settings, run_id: i64) -> io::Result<()> {
     train::remove_checkpoints(&directory(settings, run_id))

@@ -126,8 +126,10 @@ async fn probe(path: &Path, program: &Path) -> Result<Probed, Problem> {
                 problem("it is too old, or no ONNX Runtime at all".to_owned())
             }
             (Some(_), _) => problem(last.trim_start_matches("error: ").to_owned()),
-            // nothing does that to itself: a person, or the kernel for memory
-            (None, Some(9)) => undecided("the probing process was killed (SIGKILL) before it had loaded it".to_owned()),
+            // nothing does that to itself: a stop, a person, or the kernel for memory
+            (None, Some(number @ (2 | 9 | 15))) => {
+                undecided(format!("the probing process was ended by signal {number} before it had loaded it"))
+            }
             (None, _) => problem(format!("loading it crashed the probing process ({})", output.status)),
         });
     }

@@ -138,7 +138,12 @@ pub fn checkpoints(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Removes them, and what killed processes left half written: the run is over.
 pub fn remove_checkpoints(dir: &Path) -> io::Result<()> {
-    files(dir)?.iter().filter(|path| is_checkpoint(path) || host::is_half_written(path)).try_for_each(fs::remove_file)
+    leavings(dir)?.iter().try_for_each(fs::remove_file)
+}
+
+/// What that would remove.
+pub fn leavings(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(files(dir)?.into_iter().filter(|path| is_checkpoint(path) || host::is_half_written(path)).collect())
 }
 
 fn is_checkpoint(path: &Path) -> bool {

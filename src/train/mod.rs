@@ -14,7 +14,7 @@ mod mixture;
 mod tests;
 
 pub use budget::Budget;
-pub use checkpoint::{Checkpoint, CheckpointError, Origin, checkpoints, peek, remove_checkpoints};
+pub use checkpoint::{Checkpoint, CheckpointError, Origin, checkpoints, leavings, peek, remove_checkpoints};
 pub use mixture::{Mixed, forecast_mixture, mixture_config, train_mixture};
 
 use crate::model::{Config, Errors, Loss, Network, Weights};

@@ -86,6 +86,23 @@ fn check_the_end(place: &Place, ending: &str) {
 }
 
 #[test]
+fn what_a_run_has_left_that_ended_unseen_is_removed_by_the_next_daemon() {
+    let place = Place::new();
+    place.job("nothing", "[exec]\ncommand = [\"true\"]\n");
+    place.stdout(&["run", "nothing"], 0);
+    fs::create_dir_all(place.path("runs/1")).expect("a directory");
+    fs::create_dir_all(place.path("runs/2")).expect("a directory");
+    let left = ["1/views.checkpoint", "1/.new-a1b2c3", "1/worker.log", "2/views.checkpoint"].map(|name| {
+        let path = place.path(&format!("runs/{name}"));
+        fs::write(&path, "").expect("written");
+        path
+    });
+    let _daemon = place.daemon();
+    let kept = left.map(|path| path.exists());
+    assert_eq!(kept, [false, false, true, true], "run 2 is none of this database");
+}
+
+#[test]
 fn a_training_goes_on_after_its_worker_was_killed() {
     let place = small();
     let _daemon = place.daemon();

@@ -76,11 +76,12 @@ pub(super) async fn retrain(
         Division::of(settings, resumed.targets.len(), rows, rows)?;
     }
     let read = read_and_prepare(context, job, settings, resumed.until, &listener).await;
-    let probed = probe.await.map_err(|_| Error::Panicked { target: first })??;
-    let (prepared, data_version) = read?;
+    let probed = probe.await.map_err(|_| Error::Panicked { target: first })?;
+    // first of all: a stop that goes to the whole group has ended the probe as well
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Stopped { target: first });
     }
+    let (probed, (prepared, data_version)) = (probed?, read?);
     tracing::info!(version = %probed.version, path = %probed.path.display(), "ONNX Runtime loaded");
     let library = Library::load(&probed)?;
     let (rows, windows) = (data_version.rows as usize, prepared.train(first).len());
