@@ -34,6 +34,7 @@ use crate::event::Listener;
 use crate::settings::Settings;
 use crate::store::{self, NewAlert, Store};
 use chrono::Utc;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 use watcher::Watcher;
@@ -80,6 +81,19 @@ pub async fn resolve(
         tracing::info!(%rule, job, target, "alert over: {how}");
     }
     Ok(resolved)
+}
+
+/// Ends what is said of jobs whose files are gone, and that only a job can end. What their runs do is told to its end.
+pub async fn forget_jobs(store: &Store, gone: &BTreeSet<String>) -> Result<(), store::Error> {
+    for alert in store.open_alerts().await? {
+        let rule = alert.rule.parse();
+        let of_the_job = matches!(rule, Ok(Rule::JobFileBroken | Rule::Paused | Rule::NoNewData | Rule::Degradation));
+        if of_the_job && alert.resolved_at.is_none() && gone.contains(&alert.job) {
+            let how = "the job's file is gone";
+            store.resolve_alert(&alert.job, &alert.target, &alert.rule, Some(&alert.onset), how).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Watches running runs, tells people and delivers, until `shutdown`. What was not delivered by then stays in the outbox.

@@ -85,8 +85,12 @@ fn curve(epochs: &[store::Epoch]) -> Vec<(i64, f64, f64)> {
     let step = by_number.len().div_ceil(POINTS).max(1);
     let last = by_number.len().saturating_sub(1);
     let kept = by_number.values().enumerate().filter(|(k, _)| k % step == 0 || *k == last);
+    // what the rules compare: the training loss with dropout off, where it was measured
+    let training = |row: &store::Epoch| if row.fixed_loss.is_finite() { row.fixed_loss } else { row.loss };
     // JSON knows no NaN
-    kept.map(|(_, row)| (row.epoch, row.loss, row.val_loss)).filter(|p| p.1.is_finite() && p.2.is_finite()).collect()
+    kept.map(|(_, row)| (row.epoch, training(row), row.val_loss))
+        .filter(|p| p.1.is_finite() && p.2.is_finite())
+        .collect()
 }
 
 /// A way to somebody: the channel's name and the address.
@@ -337,7 +341,7 @@ mod tests {
             val_loss: 2.0,
             mae: 0.0,
             val_mae: 0.0,
-            fixed_loss: 1.0,
+            fixed_loss: f64::NAN,
             seconds: 0.0,
         };
         let few: Vec<i64> = curve(&(1..=6).map(row).collect::<Vec<_>>()).iter().map(|p| p.0).collect();

@@ -4,6 +4,7 @@ use super::core::{Event, Notice};
 use super::reload::{self, Known, Loaded};
 use super::wake::{self, Wake};
 use super::{Error, QUIET, Scheduler, TICK, look, now, status};
+use crate::alert;
 use crate::store::JobRow;
 use std::collections::BTreeSet;
 use tokio::time::Instant;
@@ -129,6 +130,7 @@ impl Scheduler {
         }
         if removed_rows != self.files.removed {
             self.context.store.remove_jobs(self.place.lead, &Vec::from_iter(&removed_rows)).await?;
+            alert::forget_jobs(&self.context.store, &removed_rows).await?;
             self.files.removed = removed_rows;
         }
         let n = (jobs.len(), removed.len());

@@ -124,13 +124,15 @@ impl Store {
             for telling in tellings {
                 // the count tells a reminder that two processes decided on from one that is due again
                 let told = sqlx::query(
-                    "UPDATE alerts SET told = $3, told_at = $4, n_notices = n_notices + 1
+                    "UPDATE alerts SET told = $3, told_at = $4, n_notices = n_notices + $5
                      WHERE id = $1 AND told = $2 AND (told_at IS NULL OR told_at < $4)",
                 )
                 .bind(telling.alert_id)
                 .bind(telling.from.as_str())
                 .bind(telling.to.as_str())
                 .bind(stamp(at))
+                // what is told by not being told is no message
+                .bind(i64::from(!messages.is_empty()))
                 .execute(&mut *tx)
                 .await?
                 .rows_affected();

@@ -29,8 +29,10 @@ const MOST: usize = 1_000;
 pub struct Due {
     /// Instants to start a run for, oldest first.
     pub fires: Vec<DateTime<Utc>>,
-    /// Instants passed over, as far as they were counted (the window bounds it).
+    /// Instants passed over, as far as they were counted: those before the window count as one.
     pub missed: usize,
+    /// One of them: the last that was counted.
+    pub last_missed: Option<DateTime<Utc>>,
     /// Every instant up to here is decided on. None: nothing is due.
     pub up_to: Option<DateTime<Utc>>,
 }
@@ -51,23 +53,28 @@ pub fn due(
     let window = TimeDelta::from_std(window).unwrap_or(TimeDelta::MAX).max(ON_TIME);
     let oldest = now.checked_sub_signed(window).unwrap_or(DateTime::<Utc>::MIN_UTC);
     // straight to the window's begin: never through years of missed instants one by one
-    let mut cursor = decided.min(now).max(oldest - TimeDelta::milliseconds(1));
+    let begin = oldest - TimeDelta::milliseconds(1);
+    let mut cursor = decided.min(now).max(begin);
+    // what lies before the window is let go, and that is worth a word: once, since all up to the window is decided then
+    let mut last_missed = schedule.next(decided.min(now)).map(|next| next.to_utc()).filter(|next| *next <= begin);
+    let mut missed = usize::from(last_missed.is_some());
     let mut found = std::collections::VecDeque::new();
-    let mut missed = 0;
     while let Some(next) = schedule.next(cursor).map(|next| next.to_utc()).filter(|next| *next <= now) {
         found.push_back(next);
         cursor = next;
         let most = if policy == CatchUp::All { MOST } else { 1 };
         if found.len() > most {
-            found.pop_front();
+            last_missed = found.pop_front();
             missed += 1;
         }
     }
-    let Some(&last) = found.back() else { return Due::default() };
+    let Some(&last) = found.back() else {
+        return Due { fires: Vec::new(), missed, last_missed, up_to: last_missed.map(|_| begin) };
+    };
     if policy == CatchUp::None && now - last > ON_TIME {
-        return Due { fires: Vec::new(), missed: missed + 1, up_to: Some(last) };
+        return Due { fires: Vec::new(), missed: missed + 1, last_missed: Some(last), up_to: Some(last) };
     }
-    Due { fires: found.into(), missed, up_to: Some(last) }
+    Due { fires: found.into(), missed, last_missed, up_to: Some(last) }
 }
 
 #[cfg(test)]
@@ -104,8 +111,8 @@ mod tests {
         check("01-01T00:00:00", "01-01T02:10:00", All, &["01-01T01:00:00", "01-01T02:00:00"], 0);
         // only the window is looked at
         let six = ["03-01T07:00:00", "03-01T08:00:00", "03-01T09:00:00", "03-01T10:00:00", "03-01T11:00:00"];
-        check("01-01T00:00:00", "03-01T12:30:00", All, &[six.as_slice(), &["03-01T12:00:00"]].concat(), 0);
-        check("01-01T00:00:00", "03-01T12:30:00", Latest, &["03-01T12:00:00"], 5);
+        check("01-01T00:00:00", "03-01T12:30:00", All, &[six.as_slice(), &["03-01T12:00:00"]].concat(), 1);
+        check("01-01T00:00:00", "03-01T12:30:00", Latest, &["03-01T12:00:00"], 6);
     }
 
     proptest! {

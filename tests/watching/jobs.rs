@@ -93,7 +93,12 @@ fn a_job_file_that_breaks_is_told_once_and_its_mending_once() {
     assert!(text(&mails[2]).contains("the file is right again"), "{}", text(&mails[2]));
     let _daemon = house.restart(daemon);
     assert_eq!(house.all_subjects().len(), 2);
-    assert_eq!(house.states(), states(&[("job_file_broken", "resolved")]));
+    // one that goes away while it is broken ends it as well
+    house.place.job("first", "nonsense");
+    house.place.wait_for("the second problem", || house.states().len() == 2);
+    fs::remove_file(house.place.path("jobs/first.toml")).expect("removed");
+    house.place.wait_for("its end", || house.states()[1].1 == "resolved");
+    assert_eq!(house.states(), states(&[("job_file_broken", "resolved"); 2]));
 }
 
 fn starts_that_nobody_was_there_for_are_told_once() {
@@ -103,29 +108,32 @@ fn starts_that_nobody_was_there_for_are_told_once() {
     let cron = |rest: &str| format!("[trigger.cron]\nschedule = \"{} * * * *\"\n{rest}", last.minute());
     job(&house, "hourly", "true", &cron("catch_up = \"none\"\n"), "");
     job(&house, "patient", "true", &cron("catch_up = \"latest\"\n"), "");
+    job(&house, "late", "true", &cron("catch_up = \"latest\"\ncatch_up_window = \"10m\"\n"), "");
     house.place.daemon().stop();
     // as a daemon leaves it that ended long ago
     let decided = (last - TimeDelta::hours(3)).to_rfc3339();
     let n = house.state().execute("UPDATE jobs SET fired_up_to = ?1 WHERE schedule IS NOT NULL", [&decided]);
-    assert_eq!(n.expect("updated"), 2);
+    assert_eq!(n.expect("updated"), 3);
     let daemon = house.place.daemon();
-    house.host.wait_for(2);
+    house.host.wait_for(3);
     let daemon = house.restart(daemon);
     let mut subjects = house.all_subjects();
-    subjects.sort_by_key(|subject| subject.ends_with(", patient"));
-    let [hourly, patient] = subjects.try_into().unwrap_or_else(|subjects| panic!("two mails: {subjects:?}"));
+    subjects.sort_by_key(|subject| subject.rsplit(' ').next().map(str::to_owned));
+    let [hourly, late, patient] = subjects.try_into().unwrap_or_else(|subjects| panic!("three mails: {subjects:?}"));
     let missed = |at: DateTime<Utc>, n: u8| {
         let at = at.format("%Y-%m-%d %H:%M:%SZ");
         format!("[trainer] the start of {at} was missed: nobody scheduled then; {n} due time(s) passed, ")
     };
     assert_eq!(hourly, format!("{}hourly", missed(last, 3)));
     // the last of them is caught up where the job wants that
-    assert!(patient.ends_with(" was missed: nobody scheduled then; 2 due time(s) passed, patient"), "{patient}");
+    assert_eq!(patient, format!("{}patient", missed(last - TimeDelta::hours(1), 2)));
+    assert_eq!(late, format!("{}late", missed(last - TimeDelta::hours(2), 1)), "before its window: the first of them");
+    assert_eq!(house.place.ended("late").len(), 0);
     assert_eq!(house.place.ended("hourly").len(), 0);
     assert_eq!(house.place.ended("patient").len(), 1);
     let onset = format!("fire {}", last.to_rfc3339_opts(SecondsFormat::Millis, true));
     let of_hourly: Vec<_> = house.alerts().into_iter().filter(|alert| alert["job"] == "hourly").collect();
     assert_eq!(of_hourly[0]["onset"], onset.as_str(), "{of_hourly:?}");
-    assert_eq!(house.states(), states(&[("missed_fire", "resolved"), ("missed_fire", "resolved")]), "they are events");
+    assert_eq!(house.states(), states(&[("missed_fire", "resolved"); 3]), "they are events");
     daemon.stop();
 }

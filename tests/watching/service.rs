@@ -88,6 +88,27 @@ fn a_version_that_becomes_worse_is_told_once_and_so_is_the_one_that_takes_its_pl
     assert_eq!(promotions, ["promotion 1", "promotion 2", "promotion 3", "promotion 4"]);
 }
 
+#[test]
+fn a_version_that_becomes_worse_is_told_of_where_its_job_is_paused() {
+    let degradation = "[trigger.degradation]\nmae_ratio = 2.0\nevaluations = 1\n";
+    let house = House::training("epochs = 2\n", "", degradation);
+    house.place.job("evaluation", &format!("[evaluate]\ntargets = [\"views\"]\n{}", alerts("")));
+    let daemon = house.place.daemon();
+    house.place.stdout(&["pause", "weekly"], 0);
+    house.place.stdout(&["trigger", "weekly", "--wait"], 0);
+    house.import(&worse());
+    house.place.stdout(&["trigger", "evaluation", "--wait"], 0);
+    let mails = house.host.wait_for(1);
+    assert!(
+        subjects(&mails)[0].starts_with("[trainer] views: v0001 in service has become worse: "),
+        "{:?}",
+        subjects(&mails)
+    );
+    let _daemon = house.restart(daemon);
+    assert_eq!(house.all_subjects().len(), 1);
+    assert_eq!(house.place.ended("weekly").len(), 1, "it is paused");
+}
+
 /// Two videos, a row each half hour: so many that grow in the usual way, in another way, and again as usual.
 fn recorded(usual: u32, other: u32, usual_again: u32) -> String {
     let mut csv = "timestamp,video_id,view_count,like_count,comment_count\n".to_owned();

@@ -12,6 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
+/// What a training said that is written down by one transaction, at most.
+const BATCH: usize = 1_000;
+
 /// What the training's thread tells.
 enum Told {
     Epoch(Epoch),
@@ -122,29 +125,33 @@ async fn watched<T: Send + 'static>(
         train(&shared, tell).map_err(|source| Error::Train { target, source })
     });
     let recorder = async {
-        let mut unwritten = Vec::new();
-        while let Some(told) = told.recv().await {
-            match told {
-                Told::Epoch(row) => {
-                    unwritten.push(stored(&row));
-                    record(shared, target, &mut unwritten).await?;
-                    (shared.listener)(Event::Epoch { target, row, of: n_epochs });
+        let (mut unwritten, mut said) = (Vec::new(), Vec::new());
+        // all that came meanwhile at once: epochs of a small network come faster than transactions
+        while told.recv_many(&mut said, BATCH).await > 0 {
+            for told in said.drain(..) {
+                match told {
+                    Told::Epoch(row) => {
+                        unwritten.push(stored(&row));
+                        (shared.listener)(Event::Epoch { target, row, of: n_epochs });
+                    }
+                    Told::Windows { epoch, done, of, loss } => {
+                        (shared.listener)(Event::Windows { target, epoch, epochs: n_epochs, done, of, loss });
+                    }
+                    Told::Resumed { rows, windows } => {
+                        let text =
+                            format!("{target}: goes on after {} epochs and {windows} windows of the next", rows.len());
+                        (shared.listener)(Event::Remark(text));
+                        // the checkpoint is ahead of the table by what was on its way there when the last attempt was killed
+                        let read = || shared.context.store.epochs(shared.claim.run_id, &name);
+                        let known = read.retry(patiently()).when(store::Error::is_transient).await?;
+                        let is_known = |row: &store::Epoch| known.iter().any(|one| one.epoch == row.epoch);
+                        unwritten.extend(rows.into_iter().filter(|row| !is_known(row)));
+                    }
+                    Told::Note(text) => (shared.listener)(Event::Remark(format!("{target}: {text}"))),
                 }
-                Told::Windows { epoch, done, of, loss } => {
-                    (shared.listener)(Event::Windows { target, epoch, epochs: n_epochs, done, of, loss });
-                }
-                Told::Resumed { rows, windows } => {
-                    let text =
-                        format!("{target}: goes on after {} epochs and {windows} windows of the next", rows.len());
-                    (shared.listener)(Event::Remark(text));
-                    // the checkpoint is ahead of the table by what was on its way there when the last attempt was killed
-                    let read = || shared.context.store.epochs(shared.claim.run_id, &name);
-                    let known = read.retry(patiently()).when(store::Error::is_transient).await?;
-                    let is_known = |row: &store::Epoch| known.iter().any(|one| one.epoch == row.epoch);
-                    unwritten.extend(rows.into_iter().filter(|row| !is_known(row)));
-                    record(shared, target, &mut unwritten).await?;
-                }
-                Told::Note(text) => (shared.listener)(Event::Remark(format!("{target}: {text}"))),
+            }
+            if !unwritten.is_empty() {
+                record(shared, target, &mut unwritten).await?;
             }
         }
         // the last chance: from here on a database that is away fails the run

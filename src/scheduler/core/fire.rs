@@ -21,17 +21,17 @@ impl Core {
             };
             let decided = state.row.fired_up_to.unwrap_or(now.wall);
             let delay = cron.delay(&name);
-            let Due { fires, missed, up_to } =
+            let Due { fires, missed, last_missed, up_to } =
                 due(schedule, decided, now.wall, delay, cron.catch_up, cron.catch_up_window);
-            let Some(last) = up_to else {
+            let Some(up_to) = up_to else {
                 // the clock was set back since `next` was computed
                 self.set_next(&name, now);
                 continue;
             };
-            let told = missed > 0 && state.row.paused_at.is_none();
-            let notices = if told { vec![Notice::Missed { job: name.clone(), n: missed, last }] } else { Vec::new() };
+            let told = last_missed.filter(|_| state.row.paused_at.is_none());
+            let notices = told.map(|last| Notice::Missed { job: name.clone(), n: missed, last }).into_iter().collect();
             let keys = fires.iter().map(|fire| (instant(*fire), Some(*fire))).collect();
-            let decision = Decision { fired_up_to: Some(last), ..Decision::default() };
+            let decision = Decision { fired_up_to: Some(up_to), ..Decision::default() };
             self.ask(&name, "cron", keys, decision, notices, actions);
         }
         // what is replaced ends first; then all that is due can be written down at once

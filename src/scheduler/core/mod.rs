@@ -16,7 +16,7 @@ pub use settle::{Settlement, settle};
 use crate::job::{Job, Overlap};
 use crate::store::{Claim, JobRow, Run, RunState};
 use crate::trigger::Schedule;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -199,8 +199,8 @@ impl Core {
                 }
             }
             Event::Fired { job, decision, runs, notices } => {
-                // what was done before was told before; what was missed has no run
-                let new = !runs.is_empty();
+                // what was done before was told before; what was missed has no run, nor has what a pause or another run forbids
+                let new = !runs.is_empty() || decision.skipped_because.is_some();
                 self.notices.extend(notices.into_iter().filter(|n| new || matches!(n, Notice::Missed { .. })));
                 if let Some(state) = self.jobs.get_mut(&job) {
                     state.row.fired_up_to = decision.fired_up_to.or(state.row.fired_up_to);
@@ -387,14 +387,9 @@ impl JobState {
         let delay = cron.delay(&self.job.name);
         let decided = self.row.fired_up_to.unwrap_or(now.wall);
         // in the future after the clock was set back: what is due then has a key, and keys see to it that nothing runs twice
-        let cursor = decided.min(now.wall - delay).max(now.wall - delay - window(cron.catch_up_window));
-        schedule.next(cursor).map(|next| next.to_utc() + delay)
+        // Also where it lies before the window in which it would be caught up: that it was missed is to be told.
+        schedule.next(decided.min(now.wall - delay)).map(|next| next.to_utc() + delay)
     }
-}
-
-fn window(window: Duration) -> TimeDelta {
-    // a century is as good as for ever, and can still be subtracted from a date
-    TimeDelta::from_std(window).unwrap_or(TimeDelta::MAX).min(TimeDelta::days(36_525))
 }
 
 fn overlap(job: &Job) -> Overlap {
