@@ -402,11 +402,13 @@ async fn one_schedules_at_a_time(database: &Database) {
     let decision = Decision { skipped_because: Some("none".into()), ..Decision::default() };
     let runs =
         [NewRun { job: "weekly", ..new_run("weekly/cron/1") }, NewRun { job: "weekly", ..new_run("weekly/cron/2") }];
-    assert_eq!(store.fire(first, "weekly", &decision, &runs).await.unwrap().len(), 2);
-    assert!(store.fire(first, "weekly", &decision, &runs).await.unwrap().is_empty(), "keys are used once");
+    let fires = [("weekly", &decision, runs.to_vec())];
+    let queued = store.fire(first, &fires).await.unwrap().into_iter().map(|runs| runs.len()).collect::<Vec<_>>();
+    assert_eq!(queued, [2]);
+    assert!(store.fire(first, &fires).await.unwrap().concat().is_empty(), "keys are used once");
     // whoever takes over shuts the other one out
     let second = store.take_lead(&Owner { pid: 4343, ..some_owner() }, |_| true).await.unwrap();
-    assert!(matches!(store.fire(first, "weekly", &decision, &[]).await, Err(Error::NotLeading { .. })));
+    assert!(matches!(store.fire(first, &[("weekly", &decision, Vec::new())]).await, Err(Error::NotLeading { .. })));
     assert!(matches!(store.start_attempt(first, 1, &some_owner(), "n").await, Err(Error::NotLeading { .. })));
     assert!(matches!(store.keep_lead(first).await, Err(Error::NotLeading { .. })));
     let claim = store.start_attempt(second, 1, &some_owner(), "nonce").await.unwrap();

@@ -1,7 +1,7 @@
 //! What follows from the end of a run: it failed, its gate refused, a version came into service, or all is well again.
 
 use super::watcher::Step;
-use super::{Condition, Rule, raise};
+use super::{Condition, Rule, end, raise};
 use crate::data::Target;
 use crate::job::{Alerts, Job};
 use crate::registry::{Metadata, Registry};
@@ -61,7 +61,13 @@ pub(super) async fn steps(
         let promotions = store.promotions(Some(&row.target)).await?.into_iter();
         let ours = promotions.filter(|p| p.run_id == Some(run.id) && p.state == PromotionState::Done);
         for promotion in ours {
-            steps.extend(replaced(store, &promotion).await?);
+            steps.extend(replaced(store, &promotion).await?.into_iter().map(|(rule, alert)| Step::Resolve {
+                rule,
+                job: alert.job,
+                target: alert.target,
+                onset: Some(alert.onset),
+                how: replaced_by(&promotion),
+            }));
             if limits.promotion {
                 steps.push(Step::raise(promoted(&run.job, run.id, &promotion, metadata.as_ref())));
             }
@@ -87,10 +93,8 @@ pub async fn promoted_by_hand(store: &Store, metadata: &Metadata) -> Result<(), 
         Err(error) => return Err(error),
     };
     let limits = limits_of(&run);
-    for step in replaced(store, &promotion).await? {
-        if let Step::Resolve { rule, job, target, onset, how } = step {
-            store.resolve_alert(&job, &target, rule.as_str(), onset.as_deref(), &how).await?;
-        }
+    for (rule, alert) in replaced(store, &promotion).await? {
+        end(store, rule, &alert.job, &alert.target, Some(&alert.onset), &replaced_by(&promotion)).await?;
     }
     if limits.promotion {
         let condition = promoted(&run.job, run.id, &promotion, Some(metadata));
@@ -106,20 +110,17 @@ pub(super) fn limits_of(run: &Run) -> Alerts {
         .map_or_else(|_| Alerts::default(), |job| job.alerts)
 }
 
-/// That the version before was worse than at its promotion is over: it is no longer in service.
-async fn replaced(store: &Store, promotion: &store::Promotion) -> Result<Vec<Step>, store::Error> {
-    let how = format!("{} has taken its place", promotion.version);
-    let of_its_target = store.open_alerts().await?.into_iter().filter(|alert| {
-        let rule = alert.rule.parse();
-        matches!(rule, Ok(Rule::Degradation | Rule::InputDrift))
-            && alert.target == promotion.target
-            && alert.resolved_at.is_none()
+/// What is said of the version that a promotion takes out of service, and is over with it.
+async fn replaced(store: &Store, promotion: &store::Promotion) -> Result<Vec<(Rule, store::Alert)>, store::Error> {
+    let of_its_target = store.open_alerts().await?.into_iter().filter_map(|alert| {
+        let rule = alert.rule.parse().ok().filter(|rule: &Rule| rule.is_of_a_champion())?;
+        (alert.target == promotion.target && alert.resolved_at.is_none()).then_some((rule, alert))
     });
-    let resolve = |alert: store::Alert| {
-        let rule = alert.rule.parse().ok()?;
-        Some(Step::Resolve { rule, job: alert.job, target: alert.target, onset: Some(alert.onset), how: how.clone() })
-    };
-    Ok(of_its_target.filter_map(resolve).collect())
+    Ok(of_its_target.collect())
+}
+
+fn replaced_by(promotion: &store::Promotion) -> String {
+    format!("{} has taken its place", promotion.version)
 }
 
 /// Whether the growth that an evaluation met is of the kind that the version was trained on.

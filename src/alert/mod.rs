@@ -76,21 +76,33 @@ pub async fn resolve(
     target: Option<&str>,
     how: &str,
 ) -> Result<bool, store::Error> {
-    let resolved = store.resolve_alert(job, target.unwrap_or(""), rule.as_str(), None, how).await?;
-    if resolved {
+    end(store, rule, job, target.unwrap_or(""), None, how).await
+}
+
+/// The same of one onset, or of whichever holds.
+async fn end(
+    store: &Store,
+    rule: Rule,
+    job: &str,
+    target: &str,
+    onset: Option<&str>,
+    how: &str,
+) -> Result<bool, store::Error> {
+    let ended = store.resolve_alert(job, target, rule.as_str(), onset, how).await?;
+    if ended {
         tracing::info!(%rule, job, target, "alert over: {how}");
     }
-    Ok(resolved)
+    Ok(ended)
 }
 
 /// Ends what is said of jobs whose files are gone, and that only a job can end. What their runs do is told to its end.
 pub async fn forget_jobs(store: &Store, gone: &BTreeSet<String>) -> Result<(), store::Error> {
     for alert in store.open_alerts().await? {
-        let rule = alert.rule.parse();
-        let of_the_job = matches!(rule, Ok(Rule::JobFileBroken | Rule::Paused | Rule::NoNewData | Rule::Degradation));
+        let Ok(rule) = alert.rule.parse::<Rule>() else { continue };
+        let of_the_job =
+            matches!(rule, Rule::JobFileBroken | Rule::Paused | Rule::NoNewData) || rule.is_of_a_champion();
         if of_the_job && alert.resolved_at.is_none() && gone.contains(&alert.job) {
-            let how = "the job's file is gone";
-            store.resolve_alert(&alert.job, &alert.target, &alert.rule, Some(&alert.onset), how).await?;
+            end(store, rule, &alert.job, &alert.target, Some(&alert.onset), "the job's file is gone").await?;
         }
     }
     Ok(())

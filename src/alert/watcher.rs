@@ -138,10 +138,7 @@ impl Watcher {
                     }
                 }
                 Step::Resolve { rule, job, target, onset, how } => {
-                    let word = rule.as_str();
-                    if self.store.resolve_alert(job, target, word, onset.as_deref(), how).await? {
-                        tracing::info!(%rule, job, target, "alert over: {how}");
-                    }
+                    super::end(&self.store, *rule, job, target, onset.as_deref(), how).await?;
                 }
                 Step::RunDone(run_id) => self.store.mark_alerts_raised(*run_id).await?,
             }

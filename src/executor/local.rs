@@ -20,20 +20,15 @@ use tokio::process::{Child, Command};
 /// Clock ticks a second in /proc: fixed for user space on Linux.
 const TICKS: u64 = 100;
 
-/// Where a run keeps its log and its checkpoints.
-pub fn directory(settings: &Settings, run_id: i64) -> PathBuf {
-    settings.runs.dir.join(run_id.to_string())
-}
-
 /// A run's log.
 pub fn log_file(settings: &Settings, run_id: i64) -> PathBuf {
-    directory(settings, run_id).join("worker.log")
+    settings.runs.of(run_id).join("worker.log")
 }
 
 /// Starts the worker of an attempt. It gets the settings on its standard input: they may hold passwords, which have no place
 /// among arguments or in the environment.
 pub async fn start(program: &Path, settings: &Settings, claim: Claim, nonce: &str) -> io::Result<Child> {
-    let dir = directory(settings, claim.run_id);
+    let dir = settings.runs.of(claim.run_id);
     fs::create_dir_all(&dir)?;
     let log: File = OpenOptions::new().create(true).append(true).open(log_file(settings, claim.run_id))?;
     let mut child = Command::new(program)
@@ -104,7 +99,7 @@ pub fn began(owner: &Owner) -> Duration {
     Duration::from_millis(ticks * (1_000 / TICKS))
 }
 
-/// Runs whose directories hold more than a run that has ended needs, under [`directory`] of them all.
+/// Runs whose directories hold more than a run that has ended needs.
 pub fn unclean(settings: &Settings) -> io::Result<Vec<i64>> {
     let entries = match fs::read_dir(&settings.runs.dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -125,5 +120,5 @@ pub fn unclean(settings: &Settings) -> io::Result<Vec<i64>> {
 
 /// Removes what a run that has ended needs no longer; its log stays.
 pub fn clean_up(settings: &Settings, run_id: i64) -> io::Result<()> {
-    train::remove_checkpoints(&directory(settings, run_id))
+    train::remove_checkpoints(&settings.runs.of(run_id))
 }

@@ -55,7 +55,7 @@ pub(super) async fn exec(
     let program = settings.command.first().cloned().unwrap_or_default();
     let failed = |problem: String, ended| Error::Exec { program: program.clone(), problem, ended };
     let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
-    let directory = absolute(context.settings.runs.dir.join(claim.run_id.to_string()));
+    let directory = absolute(context.settings.runs.of(claim.run_id));
     std::fs::create_dir_all(&directory)
         .map_err(|e| failed(format!("{} could not be made: {e}", directory.display()), ExecEnd::Failed))?;
     let input = json!({

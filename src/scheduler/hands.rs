@@ -116,7 +116,7 @@ impl Hands {
                 _ => None,
             })
             .collect();
-        let queued = self.context.store.fire_all(self.lead, &asked).await?;
+        let queued = self.context.store.fire(self.lead, &asked).await?;
         for (action, queued) in fires.into_iter().zip(queued) {
             let Action::Fire { job, decision, notices, .. } = action else { continue };
             for run in &queued {
@@ -152,8 +152,9 @@ impl Hands {
         match local::start(&self.context.program, &self.context.settings, claim, &nonce).await {
             Ok(child) => {
                 // not collected yet, so it is there, if only as what is left of it
-                if let Some(pid) = child.id() {
-                    self.workers.insert(run_id, (claim, Owner::of_process(pid)?));
+                match child.id().map(Owner::of_process).transpose() {
+                    Ok(worker) => self.workers.extend(worker.map(|worker| (run_id, (claim, worker)))),
+                    Err(error) => tracing::warn!(run_id, error = %chain(&error), "its worker cannot be signalled"),
                 }
                 self.wait_for(claim, child);
             }

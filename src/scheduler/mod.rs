@@ -307,15 +307,14 @@ impl Scheduler {
             }
             let mut actions = VecDeque::from(actions);
             while let Some(action) = actions.pop_front() {
-                let mut fires = vec![action];
-                if matches!(fires[0], Action::Fire { .. }) {
+                let done = if matches!(action, Action::Fire { .. }) {
+                    let mut fires = vec![action];
                     while matches!(actions.front(), Some(Action::Fire { .. })) && fires.len() < MOST_FIRES {
                         fires.extend(actions.pop_front());
                     }
-                }
-                let done = match fires.len() {
-                    1 => self.hands.carry_out(&mut self.core, fires.remove(0)).await,
-                    _ => self.hands.fire(&mut self.core, fires).await,
+                    self.hands.fire(&mut self.core, fires).await
+                } else {
+                    self.hands.carry_out(&mut self.core, action).await
                 };
                 if !self.or_later(done)? {
                     return Ok(());

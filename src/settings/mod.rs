@@ -116,6 +116,13 @@ pub struct Runs {
     pub dir: PathBuf,
 }
 
+impl Runs {
+    /// Where a run keeps its log, its checkpoints, and what its program leaves.
+    pub fn of(&self, run_id: i64) -> PathBuf {
+        self.dir.join(run_id.to_string())
+    }
+}
+
 impl Default for Runs {
     fn default() -> Self {
         Self { dir: PathBuf::from("runs") }

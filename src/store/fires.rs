@@ -17,15 +17,9 @@ pub struct Decision {
 }
 
 impl Store {
-    /// Queues the runs whose keys are not used yet, and writes down what was decided: both or neither. Returns those that are
-    /// queued now; a key that was used means that this was done before.
-    pub async fn fire(&self, lead: Lead, job: &str, decision: &Decision, runs: &[NewRun<'_>]) -> Result<Vec<Run>> {
-        let fired = self.fire_all(lead, &[(job, decision, runs.to_vec())]).await?;
-        Ok(fired.into_iter().flatten().collect())
-    }
-
-    /// [`Self::fire`] for several jobs: all or none.
-    pub async fn fire_all(&self, lead: Lead, fires: &[(&str, &Decision, Vec<NewRun<'_>>)]) -> Result<Vec<Vec<Run>>> {
+    /// Queues the runs of jobs that are due, as far as their keys are not used yet, and writes down what was decided: all or
+    /// nothing. Returns those of each job that are queued now; a key that was used means that this was done before.
+    pub async fn fire(&self, lead: Lead, fires: &[(&str, &Decision, Vec<NewRun<'_>>)]) -> Result<Vec<Vec<Run>>> {
         let fired: Vec<Vec<RunRow>> = in_transaction!(self, |tx| {
             led!(tx, lead);
             let mut fired = Vec::with_capacity(fires.len());

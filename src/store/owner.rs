@@ -71,8 +71,7 @@ impl Owner {
 
     /// Whether it is a process of this host that a signal (SIGSTOP, SIGTSTP) has stopped, and that nobody has let go on.
     pub fn is_stopped(&self) -> bool {
-        self.is_local()
-            && fs::read_to_string(BOOT_ID).is_ok_and(|text| text.trim() == self.boot_id)
+        self.is_of_this_boot()
             && fs::read_to_string(format!("/proc/{}/stat", self.pid))
                 .is_ok_and(|text| Stat::parse(&text).is_some_and(|s| s.start == self.process_start && s.stopped))
     }

@@ -76,6 +76,11 @@ impl Rule {
         matches!(self, Self::Promotion | Self::MissedFire | Self::OutOfMemory | Self::Test | Self::NoBetterThanNaive)
     }
 
+    /// Whether it is said of a version in service, and over when that is replaced.
+    pub fn is_of_a_champion(self) -> bool {
+        matches!(self, Self::Degradation | Self::InputDrift)
+    }
+
     /// Whether it can hold only while its run goes on.
     pub fn ends_with_its_run(self) -> bool {
         matches!(

@@ -55,6 +55,14 @@ impl Place {
         format!("sqlite://{}", self.dir.path().join("retraind.db").display())
     }
 
+    /// As the program reads them there.
+    pub(super) fn settings(&self) -> Settings {
+        let text = fs::read_to_string(self.dir.path().join("retraind.toml")).expect("read");
+        let mut settings: Settings = toml_edit::de::from_str(&text).expect("settings");
+        settings.state.url = self.url();
+        settings
+    }
+
     pub(super) async fn store(&self) -> Store {
         let deadline = Instant::now() + Duration::from_mins(2);
         loop {
@@ -126,10 +134,7 @@ async fn a_worker_that_is_stopped_is_told_of_by_who_watches_it() {
     stop(&place.dir.path().join("retraind.db"), pid);
     assert!(place.alerts().await.is_empty());
     // as the daemon does it
-    let mut settings: Settings =
-        toml_edit::de::from_str(&fs::read_to_string(place.dir.path().join("retraind.toml")).expect("read"))
-            .expect("settings");
-    settings.state.url = place.url();
+    let settings = place.settings();
     let (ending, over) = tokio::sync::oneshot::channel::<()>();
     let over = async { over.await.unwrap_or_default() };
     let serving = tokio::spawn(alert::serve(store, settings, Arc::new(|_| ()), over));

@@ -5,7 +5,6 @@ use super::house::House;
 use super::smtp::subjects;
 use super::{ENDLESS, text};
 use retraind::alert;
-use retraind::settings::Settings;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
@@ -111,10 +110,7 @@ async fn a_worker_that_the_kernel_kills_for_memory_is_told_as_that() {
     };
     let place = Place::new(ENDLESS, &format!("{MEMORY}memory_above_percent = false"));
     let store = place.store().await;
-    let mut settings: Settings =
-        toml_edit::de::from_str(&fs::read_to_string(place.dir.path().join("retraind.toml")).expect("read"))
-            .expect("settings");
-    settings.state.url = place.url();
+    let settings = place.settings();
     let (ending, over) = tokio::sync::oneshot::channel::<()>();
     let over = async { over.await.unwrap_or_default() };
     let serving = tokio::spawn(alert::serve(store.clone(), settings, Arc::new(|_| ()), over));

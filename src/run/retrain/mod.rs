@@ -20,7 +20,7 @@ use backon::{ExponentialBuilder, Retryable};
 use chrono::{DateTime, Utc};
 use contender::{Contender, Model};
 use judging::{Candidate, judge};
-use resume::{Resumed, checkpoint_dir};
+use resume::Resumed;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -140,7 +140,7 @@ pub(super) async fn retrain(
     if let Some(error) = failure {
         return Err(error);
     }
-    let dir = checkpoint_dir(context, claim);
+    let dir = context.settings.runs.of(claim.run_id);
     if let Err(error) = train::remove_checkpoints(&dir) {
         tracing::warn!(dir = %dir.display(), %error, "checkpoints that are no longer needed stay");
     }
@@ -269,7 +269,7 @@ impl Shared {
             windows,
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        Checkpoint::new(&checkpoint_dir(&self.context, self.claim), name, origin)
+        Checkpoint::new(&self.context.settings.runs.of(self.claim.run_id), name, origin)
     }
 
     async fn save_target(&self, metadata: &Metadata, state: TargetState, seconds: Option<f64>) -> Result<(), Error> {

@@ -8,7 +8,6 @@ use crate::run::{Error, chain};
 use crate::store::{Claim, TargetState};
 use crate::train;
 use chrono::{DateTime, Utc};
-use std::path::PathBuf;
 
 /// What is left to do.
 pub(super) struct Resumed {
@@ -43,7 +42,7 @@ impl Resumed {
             }
             done.is_none()
         });
-        let dir = checkpoint_dir(context, claim);
+        let dir = context.settings.runs.of(claim.run_id);
         let found = train::checkpoints(&dir).unwrap_or_else(|error| {
             tracing::warn!(dir = %dir.display(), %error, "no checkpoint to go on from");
             Vec::new()
@@ -60,9 +59,4 @@ impl Resumed {
         }
         Ok(resumed)
     }
-}
-
-/// `DIR/RUN`, where the run's trainings are written down.
-pub(super) fn checkpoint_dir(context: &Context, claim: Claim) -> PathBuf {
-    context.settings.runs.dir.join(claim.run_id.to_string())
 }
