@@ -55,7 +55,7 @@ pub(super) async fn steps(
         {
             steps.push(Step::raise(condition));
         }
-        if let Some(limit) = limits.input_drift_above {
+        if let (Some(limit), "evaluate") = (limits.input_drift_above, run.kind.as_str()) {
             steps.extend(drifted(store, run, &row, limit).await?);
         }
         let promotions = store.promotions(Some(&row.target)).await?.into_iter();
@@ -148,7 +148,13 @@ fn gate_failed(run: &Run, row: &RunTarget, metadata: Option<&Metadata>, champion
     let failed: Vec<_> = metadata.iter().flat_map(|m| &m.verdict.rules).filter(|rule| !rule.passed).collect();
     let reasons: Vec<String> =
         if failed.is_empty() { row.reasons.clone() } else { failed.iter().map(|rule| rule.reason.clone()).collect() };
-    let summary = format!("the gate refused {version}: {}", reasons.join("; "));
+    // an evaluation judges the version in service, and takes nothing out of it
+    let in_service = champion == Some(version);
+    let summary = if in_service {
+        format!("{version} in service misses its thresholds: {}", reasons.join("; "))
+    } else {
+        format!("the gate refused {version}: {}", reasons.join("; "))
+    };
     let condition = Condition::new(Rule::GateFailed, &run.job, format!("run {}", run.id), summary)
         .of_run(run.id, Some(&row.target));
     let number = |value: Option<f64>| value.map_or_else(|| "undefined".to_owned(), |value| format!("{value:.6}"));
@@ -157,6 +163,7 @@ fn gate_failed(run: &Run, row: &RunTarget, metadata: Option<&Metadata>, champion
         .map(|rule| (format!("{} {}", rule.rule, number(rule.value)), format!("{} {}", rule.rule, rule.limit)))
         .unzip();
     let kept = match champion {
+        Some(_) if in_service => "The version stays in service until another one passes its gate.".to_owned(),
         Some(champion) => format!("The version is kept and marked as rejected; {champion} stays in service."),
         None => "The version is kept and marked as rejected; no version is in service.".to_owned(),
     };

@@ -44,18 +44,19 @@ pub(super) fn picture_id(message: &Message, k: usize) -> String {
 
 fn card(message: &Message, k: usize, item: &Item) -> String {
     let c = &item.condition;
-    let (colour, word) = match (item.notice, c.severity) {
-        (Notice::Recovery, _) => ("#15803d", "over"),
-        (_, Severity::Critical) => ("#b91c1c", "critical"),
-        (_, Severity::Warning) => ("#b45309", "warning"),
-        (_, Severity::Info) => ("#1d4ed8", "info"),
+    let (colour, word) = match (item.over.is_some(), c.severity) {
+        (true, _) => ("#15803d", if item.notice == Notice::Recovery { "over" } else { "was, and is over" }),
+        (false, Severity::Critical) => ("#b91c1c", "critical"),
+        (false, Severity::Warning) => ("#b45309", "warning"),
+        (false, Severity::Info) => ("#1d4ed8", "info"),
     };
+    let word = if item.notice == Notice::Reminder { format!("{word}, still") } else { word.to_owned() };
     let mut card = format!(
         "<tr><td style=\"padding:0 0 16px\"><table role=\"presentation\" width=\"100%\" cellpadding=\"0\" cellspacing=\"0\" \
          style=\"background:#ffffff;border-top:4px solid {colour}\"><tr><td style=\"padding:16px 20px 20px\">\
          <div style=\"font-size:12px;color:{colour};font-weight:600;text-transform:uppercase;letter-spacing:.04em\">{word}</div>\
          <div style=\"font-size:18px;line-height:1.35;font-weight:600;margin:2px 0 12px\">{}</div>",
-        escape(&item.headline()),
+        escape(&item.matter()),
     );
     card.push_str("<table role=\"presentation\" cellpadding=\"0\" cellspacing=\"0\" style=\"font-size:14px\">");
     for (name, value) in item.facts() {
@@ -78,8 +79,8 @@ fn card(message: &Message, k: usize, item: &Item) -> String {
         )
         .expect("text");
     }
-    if !c.details.is_empty() {
-        let lines: Vec<String> = c.details.iter().map(|detail| escape(detail)).collect();
+    let lines: Vec<String> = item.details().map(|detail| escape(detail)).collect();
+    if !lines.is_empty() {
         write!(
             card,
             "<div style=\"{CODE};background:#f9fafb;padding:8px 12px;margin:14px 0 0;white-space:pre-wrap;\
@@ -88,14 +89,16 @@ fn card(message: &Message, k: usize, item: &Item) -> String {
         )
         .expect("text");
     }
-    if item.notice != Notice::Recovery {
-        let advice: Vec<String> = c.advice.iter().map(|advice| escape(advice)).collect();
-        let commands: Vec<String> = c.commands.iter().map(|command| escape(command)).collect();
+    if let Some(done) = item.done() {
+        card.push_str(&paragraph("What retraind did", &escape(done)));
+    }
+    if let Some((advice, commands)) = item.advice() {
+        let advice: Vec<String> = advice.iter().map(|advice| escape(advice)).collect();
+        let commands: Vec<String> = commands.iter().map(|command| escape(command)).collect();
         write!(
             card,
-            "{}{}<div style=\"{CODE};background:#111827;color:#f9fafb;padding:10px 12px;margin:8px 0 0;\
+            "{}<div style=\"{CODE};background:#111827;color:#f9fafb;padding:10px 12px;margin:8px 0 0;\
              white-space:pre-wrap;word-break:break-word\">{}</div>",
-            paragraph("What retraind did", &escape(&c.done)),
             paragraph("What you can do", &advice.join("<br>")),
             commands.join("\n")
         )

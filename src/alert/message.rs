@@ -4,6 +4,7 @@ use super::{Condition, Severity};
 use crate::store::Notice;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// A subject is read in a list; what is longer is cut there anyway.
@@ -60,9 +61,32 @@ impl Item {
             Notice::Reminder => "still: ",
             Notice::Recovery => "over: ",
         };
-        let target = self.condition.target.as_ref().map_or_else(String::new, |target| format!("{target}: "));
         let by_now = if self.over.is_some() && self.notice == Notice::Firing { " (over by now)" } else { "" };
-        format!("{state}{target}{}{by_now}", self.condition.summary)
+        format!("{state}{}{by_now}", self.matter())
+    }
+
+    /// The same without a word on whether it goes on.
+    pub(super) fn matter(&self) -> String {
+        let target = self.condition.target.as_ref().map_or_else(String::new, |target| format!("{target}: "));
+        format!("{target}{}", self.condition.summary)
+    }
+
+    /// What is told besides the headline and the facts: nothing twice.
+    pub(super) fn details(&self) -> impl Iterator<Item = &String> {
+        let summary = one_line(&self.condition.summary);
+        self.condition.details.iter().filter(move |detail| !summary.contains(&one_line(detail)))
+    }
+
+    /// What retraind did about it, while it holds.
+    pub(super) fn done(&self) -> Option<&str> {
+        self.over.is_none().then_some(self.condition.done.as_str())
+    }
+
+    /// What a person can do, and the commands for it. Nothing where people were told already and it is over.
+    pub(super) fn advice(&self) -> Option<(&[String], Vec<&String>)> {
+        let c = &self.condition;
+        let still = |command: &&String| self.over.is_none() || !command.starts_with("retraind cancel");
+        (self.notice != Notice::Recovery).then(|| (&c.advice[..], c.commands.iter().filter(still).collect()))
     }
 
     /// Name and value of each fact, in the order of reading.
@@ -114,19 +138,21 @@ impl Message {
     pub fn text(&self) -> String {
         let mut text = String::new();
         for item in &self.items {
-            let c = &item.condition;
             write!(text, "{}\n\n", item.headline()).expect("text");
             for (name, value) in item.facts() {
                 line(&mut text, name, &value);
             }
-            for detail in &c.details {
+            for detail in item.details() {
                 line(&mut text, "", detail);
             }
-            if item.notice != Notice::Recovery {
-                write!(text, "\nWhat retraind did\n  {}\n\nWhat you can do\n", c.done).expect("text");
-                c.advice.iter().for_each(|advice| writeln!(text, "  {advice}").expect("text"));
+            if let Some(done) = item.done() {
+                write!(text, "\nWhat retraind did\n  {done}\n").expect("text");
+            }
+            if let Some((advice, commands)) = item.advice() {
+                text.push_str("\nWhat you can do\n");
+                advice.iter().for_each(|advice| writeln!(text, "  {advice}").expect("text"));
                 text.push('\n');
-                c.commands.iter().for_each(|command| writeln!(text, "    {command}").expect("text"));
+                commands.iter().for_each(|command| writeln!(text, "    {command}").expect("text"));
             }
             text.push_str("\n--------\n\n");
         }
@@ -135,13 +161,21 @@ impl Message {
 
     /// Who wrote it, and how to hear less of it.
     pub fn footer(&self) -> String {
-        let mut footer = format!("retraind on {}, {}.", self.host, time(self.written_at));
-        if let Some(Condition { rule, job, .. }) = self.items.first().map(|item| &item.condition) {
-            let of = if job.is_empty() { String::new() } else { format!(" --job {job}") };
-            write!(footer, "\nTo hear nothing of it for a while: retraind alerts silence {rule}{of} --for 2h")
-                .expect("text");
+        let mut footer = format!("retraind on {}, {}.\n", self.host, time(self.written_at));
+        let goes_on = self.items.iter().filter(|item| item.over.is_none());
+        let silences: BTreeSet<String> = goes_on
+            .map(|Item { condition: Condition { rule, job, .. }, .. }| {
+                let of = if job.is_empty() { String::new() } else { format!(" --job {job}") };
+                format!("retraind alerts silence {rule}{of} --for 2h")
+            })
+            .collect();
+        match silences.len() {
+            0 => {}
+            1 => write!(footer, "To hear nothing of it for a while: ").expect("text"),
+            _ => writeln!(footer, "To hear nothing of it for a while, each by itself:").expect("text"),
         }
-        footer + "\n"
+        silences.iter().for_each(|silence| writeln!(footer, "{silence}").expect("text"));
+        footer
     }
 }
 

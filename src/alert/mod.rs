@@ -113,6 +113,8 @@ pub async fn forget_jobs(store: &Store, gone: &BTreeSet<String>) -> Result<(), s
 /// Several may serve one database at a time: a daemon, and a run in the foreground beside it.
 pub async fn serve(store: Store, settings: Settings, listener: Listener, shutdown: impl Future<Output = ()>) {
     let mut watcher = Watcher::new(store.clone(), &settings, listener);
+    // whether there are messages to deliver: without, nobody asks
+    let (waiting, messages) = tokio::sync::watch::channel(true);
     let watch = async {
         let mut trouble = Trouble::default();
         let mut tick = ticks();
@@ -120,8 +122,17 @@ pub async fn serve(store: Store, settings: Settings, listener: Listener, shutdow
             tick.tick().await;
             let now = Utc::now();
             let looked = async {
-                watcher.look(now).await?;
-                outbox::compose(&store, &settings, now, false).await
+                let agenda = store.agenda(now).await?;
+                let watching = agenda.runs || watcher.is_watching();
+                if watching {
+                    watcher.look(now).await?;
+                }
+                let mut told = 0;
+                if watching || agenda.alerts {
+                    told = outbox::compose(&store, &settings, now, false).await?;
+                }
+                waiting.send_replace(agenda.messages || told > 0);
+                Ok(())
             };
             trouble.note("runs cannot be watched for the moment", looked.await);
         }
@@ -138,7 +149,7 @@ pub async fn serve(store: Store, settings: Settings, listener: Listener, shutdow
     // a channel that hangs holds up itself only
     let (stop, stopping) = tokio::sync::watch::channel(());
     let deliver = futures_util::future::join_all(channel::CHANNELS.map(|channel| {
-        let (store, settings, mut stopping) = (&store, &settings, stopping.clone());
+        let (store, settings, mut stopping, messages) = (&store, &settings, stopping.clone(), messages.clone());
         async move {
             let mut trouble = Trouble::default();
             let mut tick = ticks();
@@ -146,6 +157,9 @@ pub async fn serve(store: Store, settings: Settings, listener: Listener, shutdow
                 tokio::select! {
                     _ = tick.tick() => {}
                     _ = stopping.changed() => break,
+                }
+                if !*messages.borrow() {
+                    continue;
                 }
                 let delivered = outbox::deliver(store, settings, channel, Utc::now()).await;
                 trouble.note("alerts cannot be delivered for the moment", delivered);

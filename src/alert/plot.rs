@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 /// Twice the size at which it is shown, so that it is sharp on fine screens.
 pub(super) const WIDTH: u32 = 1240;
-pub(super) const HEIGHT: u32 = 520;
+pub(super) const HEIGHT: u32 = 620;
 
 const FONT: &str = "sans-serif";
 const INK: RGBColor = RGBColor(55, 65, 81);
@@ -43,15 +43,15 @@ fn draw(
     // losses fall by powers of ten; where none is above zero there is nothing to see
     let (low, high) = if high > 0.0 { (low, high) } else { (1e-3, 1.0) };
     // room above for the legend, so that it hides no line
-    let (low, high) = (low / 1.3, high * (high / low).max(4.0).powf(0.4));
+    let (low, high) = (low / 1.3, high * (high / low).max(4.0).powf(0.6));
     let last = last.max(first + 1);
     let mut chart = ChartBuilder::on(&area)
         .margin(20)
         .margin_right(36)
-        .x_label_area_size(56)
-        .y_label_area_size(120)
+        .x_label_area_size(86)
+        .y_label_area_size(160)
         .build_cartesian_2d(first as f64..last as f64, (low..high).log_scale())?;
-    let text = (FONT, 26).into_font().color(&INK);
+    let text = (FONT, 36).into_font().color(&INK);
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
@@ -71,7 +71,9 @@ fn draw(
         chart
             .draw_series(DashedLineSeries::new(line, 8, 6, MARK.stroke_width(2)))?
             .label(format!("epoch {mark}"))
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 32, y)], MARK.stroke_width(2)));
+            .legend(|(x, y)| {
+                plotters::element::DashedPathElement::new([(x, y), (x + 32, y)], 8, 6, MARK.stroke_width(2))
+            });
     }
     let values = |training| {
         let value = move |p: &(i64, f64, f64)| if training { p.1 } else { p.2 };

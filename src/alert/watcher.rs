@@ -94,6 +94,11 @@ impl Watcher {
         Self { store, registry, listener, host, runs: BTreeMap::new(), queue: VecDeque::new() }
     }
 
+    /// Whether there is something that was seen and not seen to its end.
+    pub(super) fn is_watching(&self) -> bool {
+        !self.runs.is_empty() || !self.queue.is_empty()
+    }
+
     /// Looks once at everything that runs and at what has ended since.
     pub(super) async fn look(&mut self, now: DateTime<Utc>) -> Result<(), store::Error> {
         self.write().await?;

@@ -129,7 +129,12 @@ async fn list(args: &ListArgs, settings: settings::Settings, output: Output) -> 
 }
 
 fn row(alert: &Alert) -> Vec<String> {
-    let state = alert.resolved_at.map_or_else(|| alert.state.to_string(), |at| format!("over {}", time(at)));
+    let state = match alert.resolved_at {
+        // it happened, and nothing goes on
+        Some(_) if alert.rule.parse().is_ok_and(Rule::is_event) => "happened".to_owned(),
+        Some(at) => format!("over {}", time(at)),
+        None => alert.state.to_string(),
+    };
     let target = if alert.target.is_empty() { String::new() } else { format!("{}: ", alert.target) };
     let run = alert.run_id.map_or_else(String::new, |run| format!(", run {run}"));
     vec![

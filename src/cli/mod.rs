@@ -167,10 +167,12 @@ async fn dispatch(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
 fn start_log(cli: &Cli, output: Output) -> Result<Output, ExitCode> {
     // what runs for years, and what leaves a log, says what it finishes
     let service = matches!(cli.command, Command::Daemon(_) | Command::Worker(_));
+    // tokio-cron-scheduler says ERROR of a timer that was taken back at the moment it went off, which is no error; what it
+    // cannot do it also returns, and that is logged
     let filter = match (cli.quiet, cli.verbose.max(u8::from(service))) {
-        (true, _) => "error",
-        (false, 0) => "warn,retraind::cli=info",
-        (false, 1) => "warn,retraind=info",
+        (true, _) => "error,tokio_cron_scheduler=off",
+        (false, 0) => "warn,tokio_cron_scheduler=off,retraind::cli=info",
+        (false, 1) => "warn,tokio_cron_scheduler=off,retraind=info",
         (false, _) => "info,retraind=debug",
     };
     let colours = output.colours_on_stderr();

@@ -6,6 +6,7 @@
 use super::{Context, Error, metrics};
 use crate::alert;
 use crate::data::Target;
+use crate::error::chain;
 use crate::registry::{self, Lock, Metadata, Registry, Version, file};
 use crate::store::{self, Claim, NewPromotion, PromotionKind, PromotionState, Settlement, Store};
 
@@ -53,7 +54,7 @@ pub async fn promote(
     let cause = if metadata.verdict.passed { "by hand" } else { "by hand, against the gate's verdict (--force)" };
     let previous = bring_into_service(context, None, target, version, cause).await?;
     if previous != Some(version) {
-        alert::promoted_by_hand(&context.store, &metadata).await?;
+        tell(context, &metadata).await;
     }
     Ok(previous)
 }
@@ -87,8 +88,15 @@ pub async fn rollback(context: &Context, target: Target) -> Result<(Version, Ver
     let metadata = verified(context, target, earlier).await?;
     let cause = format!("by hand, back from {champion}");
     swap(context, None, target, earlier, PromotionKind::Rollback, &cause).await?;
-    alert::promoted_by_hand(&context.store, &metadata).await?;
+    tell(context, &metadata).await;
     Ok((champion, earlier))
+}
+
+/// Lets people know. The version is in service by now, whether or not that can be told.
+async fn tell(context: &Context, metadata: &Metadata) {
+    if let Err(error) = alert::promoted_by_hand(&context.store, metadata).await {
+        tracing::warn!(error = %chain(&error), version = %metadata.version, "nobody is told that it came into service");
+    }
 }
 
 /// The champions that a rollback can still return to, oldest first: each rollback takes away the last one.

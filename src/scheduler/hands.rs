@@ -87,7 +87,8 @@ impl Hands {
                     // cancelled runs in between do not count
                     let ends = store.last_ends(&job, n.saturating_mul(4).max(20)).await?;
                     if policy.is_failing(&ends) {
-                        let because = format!("its last {n} runs failed");
+                        let because =
+                            if n == 1 { "its last run failed".to_owned() } else { format!("its last {n} runs failed") };
                         store.pause_job(&job, &because).await?;
                         core.apply(Event::Paused(store.paused_jobs().await?), now());
                         core.notice(Notice::Paused { job: job.clone(), because });

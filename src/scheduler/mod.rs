@@ -196,9 +196,11 @@ impl Scheduler {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let quiet = self.files.read_at.unwrap_or_else(Instant::now);
+            let due = self.timer.instant();
             let wake = tokio::select! {
                 wake = wakes.recv() => wake.unwrap_or(Wake::Terminate),
                 () = sleep_until(quiet), if self.files.read_at.is_some() => Wake::Settled,
+                () = sleep_until(due.map_or_else(Instant::now, Instant::from_std)), if due.is_some() => Wake::Due,
                 _ = tick.tick() => Wake::Tick,
             };
             // ten thousand files that are written are thirty thousand of these
@@ -222,6 +224,7 @@ impl Scheduler {
         match wake {
             Wake::Tick => self.tick().await?,
             Wake::Timer => self.timer.went_off(),
+            Wake::Due => self.timer.reached(),
             Wake::Files => self.files.read_at = Some(Instant::now() + QUIET),
             Wake::Settled => self.read_files(false),
             Wake::Loaded(loaded) => self.take_jobs(loaded).await?,

@@ -1,7 +1,8 @@
 //! The next due time, set in tokio-cron-scheduler as a one-shot.
 //!
 //! The times are computed here and not there: it would freeze a zone's offset (its issue 107). Only the next one is set, so ten
-//! thousand jobs cost one timer. A shot that is lost or comes early is made good by the loop's own tick.
+//! thousand jobs cost one timer. The crate looks at its clock twice a second, so the loop also sleeps until the time that is
+//! set, and starts what is due within milliseconds. A shot that is lost or comes early is made good by the loop's own tick.
 
 use super::Error;
 use super::wake::Wake;
@@ -14,7 +15,16 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 pub(super) struct Timer {
     scheduler: JobScheduler,
     send: UnboundedSender<Wake>,
-    set: Option<(DateTime<Utc>, uuid::Uuid)>,
+    set: Option<Shot>,
+}
+
+/// What is set.
+struct Shot {
+    at: DateTime<Utc>,
+    instant: Instant,
+    id: uuid::Uuid,
+    /// The loop has slept until then.
+    reached: bool,
 }
 
 impl Timer {
@@ -29,6 +39,18 @@ impl Timer {
         self.set = None;
     }
 
+    /// The loop has slept until it: it need not do so again.
+    pub(super) fn reached(&mut self) {
+        if let Some(shot) = &mut self.set {
+            shot.reached = true;
+        }
+    }
+
+    /// Until when the loop may sleep.
+    pub(super) fn instant(&self) -> Option<Instant> {
+        self.set.as_ref().filter(|shot| !shot.reached).map(|shot| shot.instant)
+    }
+
     /// Sets it to `at`, instead of what it was set to. One that cannot be set costs half a second: the loop's tick sees to it.
     pub(super) async fn arm(&mut self, at: Option<DateTime<Utc>>) {
         if let Err(error) = self.set_to(at).await {
@@ -37,10 +59,10 @@ impl Timer {
     }
 
     async fn set_to(&mut self, at: Option<DateTime<Utc>>) -> Result<(), Error> {
-        if self.set.map(|(set, _)| set) == at {
+        if self.set.as_ref().map(|shot| shot.at) == at {
             return Ok(());
         }
-        if let Some((_, id)) = self.set.take() {
+        if let Some(Shot { id, .. }) = self.set.take() {
             // one that went off is gone already
             self.scheduler.remove(&id).await.map_err(failed)?;
         }
@@ -49,14 +71,15 @@ impl Timer {
         let send = self.send.clone();
         // Times years ahead are further than the clock can say; they are set again before then.
         let instant = Instant::now().checked_add(wait.min(std::time::Duration::from_hours(24)));
-        let job = Job::new_one_shot_at_instant_async(instant.unwrap_or_else(Instant::now), move |_, _| {
+        let instant = instant.unwrap_or_else(Instant::now);
+        let job = Job::new_one_shot_at_instant_async(instant, move |_, _| {
             // the loop is gone only when the daemon ends
             send.send(Wake::Timer).unwrap_or_default();
             Box::pin(std::future::ready(()))
         })
         .map_err(failed)?;
         let id = self.scheduler.add(job).await.map_err(failed)?;
-        self.set = Some((at, id));
+        self.set = Some(Shot { at, instant, id, reached: false });
         Ok(())
     }
 }

@@ -113,6 +113,17 @@ macro_rules! alert_columns {
     };
 }
 
+/// Whether there is anything to do about alerts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agenda {
+    /// Runs go on, or have ended and nobody has looked what follows.
+    pub runs: bool,
+    /// Alerts hold, or are over and that is still to be told.
+    pub alerts: bool,
+    /// Messages are to be delivered now.
+    pub messages: bool,
+}
+
 impl Store {
     /// Raises an alert. None: it is known already, firing or of the same onset.
     pub async fn raise_alert(&self, new: NewAlert<'_>) -> Result<Option<i64>> {
@@ -195,6 +206,23 @@ impl Store {
             .fetch_all(pool)
             .await?
         }))
+    }
+
+    /// What there is to do about alerts: one question, asked each second, instead of one for each of its parts.
+    pub async fn agenda(&self, now: DateTime<Utc>) -> Result<Agenda> {
+        let (runs, alerts, messages) = on_pool!(self, |pool| {
+            sqlx::query_as(
+                "SELECT EXISTS (SELECT 1 FROM runs WHERE state IN ('queued', 'running') AND state = 'running')
+                        OR EXISTS (SELECT 1 FROM runs WHERE ended_at IS NOT NULL AND alerts_raised_at IS NULL),
+                    EXISTS (SELECT 1 FROM alerts WHERE state = 'firing' OR told <> 'resolved'),
+                    EXISTS (SELECT 1 FROM outbox WHERE state = 'pending' AND next_attempt_at <= $1
+                        AND (leased_until IS NULL OR leased_until <= $1))",
+            )
+            .bind(stamp(now))
+            .fetch_one(pool)
+            .await?
+        });
+        Ok(Agenda { runs, alerts, messages })
     }
 
     /// The last `limit` alerts, newest first.

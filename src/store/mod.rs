@@ -85,7 +85,7 @@ mod versions;
 mod alerts;
 mod outbox;
 
-pub use alerts::{Alert, AlertState, NewAlert, Silence, Told};
+pub use alerts::{Agenda, Alert, AlertState, NewAlert, Silence, Told};
 pub use attempts::{Attempt, Ending};
 pub use claim::Claim;
 pub use describe::Description;
