@@ -149,17 +149,19 @@ pub async fn serve(store: Store, settings: Settings, listener: Listener, shutdow
     // a channel that hangs holds up itself only
     let (stop, stopping) = tokio::sync::watch::channel(());
     let deliver = futures_util::future::join_all(channel::CHANNELS.map(|channel| {
-        let (store, settings, mut stopping, messages) = (&store, &settings, stopping.clone(), messages.clone());
+        let (store, settings, mut stopping, mut messages) = (&store, &settings, stopping.clone(), messages.clone());
         async move {
             let mut trouble = Trouble::default();
             let mut tick = ticks();
             loop {
+                // an idle daemon sleeps here
+                let there_are = async {
+                    tick.tick().await;
+                    messages.wait_for(|waiting| *waiting).await.is_ok()
+                };
                 tokio::select! {
-                    _ = tick.tick() => {}
+                    there_are = there_are => if !there_are { break },
                     _ = stopping.changed() => break,
-                }
-                if !*messages.borrow() {
-                    continue;
                 }
                 let delivered = outbox::deliver(store, settings, channel, Utc::now()).await;
                 trouble.note("alerts cannot be delivered for the moment", delivered);

@@ -117,7 +117,12 @@ pub fn main() -> ExitCode {
     if let Command::ProbeOnnxruntime(args) = &cli.command {
         return probe::probe(args);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut builder = match &cli.command {
+        // it waits for years and computes nothing: with one thread nothing has to wake another
+        Command::Daemon(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::report(output, &Failure::Os { doing: "start its threads", source: error }),
     };

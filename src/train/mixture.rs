@@ -27,7 +27,7 @@ const NOISE: f32 = 0.1;
 /// The first step's noise; the others' come from the streams above it. No epoch's order has a stream as low.
 const STREAM_NOISE: u64 = u64::MAX / 2;
 /// Examples whose loss is taken without noise after each epoch, to be compared with the validation loss.
-const FIXED: usize = 2000;
+const FIXED: usize = 512;
 
 /// A trained mixture network, ready to be asked.
 #[derive(Clone, Debug)]
