@@ -15,6 +15,7 @@
 
 use super::{Context, Error, ExecEnd};
 use crate::event::{Event, Listener};
+use crate::host::Cgroup;
 use crate::job::{Exec, Job};
 use crate::store::{Claim, Output};
 use serde::Deserialize;
@@ -28,6 +29,8 @@ use tokio::process::{Child, Command};
 
 const REFUSED: i32 = 3;
 const TRANSIENT: i32 = 75;
+/// 128 and the number of SIGKILL: what a shell ends with whose program was killed.
+const KILLED: i32 = 137;
 /// A line that is longer is talk, whatever it holds.
 const LINE: usize = 64 * 1024;
 
@@ -72,6 +75,9 @@ pub(super) async fn exec(
     if let Some(dir) = &settings.directory {
         command.current_dir(dir);
     }
+    let group = Cgroup::of(std::process::id());
+    let kills = || group.as_ref().and_then(Cgroup::oom_kills);
+    let kills_before = kills();
     let mut child = command.spawn().map_err(|e| failed(format!("it could not be started: {e}"), ExecEnd::Failed))?;
     if let Some(mut stdin) = child.stdin.take() {
         let document = input.to_string();
@@ -99,6 +105,11 @@ pub(super) async fn exec(
         Some(REFUSED) => Ok(false),
         _ if stop.load(Ordering::Relaxed) => Err(failed("it was stopped".to_owned(), ExecEnd::Stopped)),
         Some(TRANSIENT) => Err(failed("it ended with code 75: trying again may help".to_owned(), ExecEnd::Transient)),
+        // killed, or its shell tells of a part of it that was
+        None | Some(KILLED) if kills() > kills_before => {
+            let why = "it was killed: the kernel has ended processes of its control group meanwhile, since no memory was left";
+            Err(failed(why.to_owned(), ExecEnd::Failed))
+        }
         Some(code) => Err(failed(format!("it ended with code {code}; the run's log may say why"), ExecEnd::Failed)),
         None => Err(failed(format!("it was killed ({status})"), ExecEnd::Failed)),
     }
