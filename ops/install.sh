@@ -135,6 +135,7 @@ service() {
 samples() {
     put 644 "$here/ops/retraind.toml" "$prefix/share/retraind/retraind.toml"
     put 644 "$here/ops/README.md" "$prefix/share/retraind/README.md"
+    put 644 "$here/ops/JOBS.md" "$prefix/share/retraind/JOBS.md"
     for job in $jobs; do
         put 644 "$here/jobs/$job" "$prefix/share/retraind/jobs/$job"
     done

@@ -98,7 +98,8 @@ impl Problem {
 
     /// Whether the line shown, or the message, may hold a password.
     pub fn may_show_a_secret(&self) -> bool {
-        self.place.as_ref().is_some_and(|place| place.text.contains("pas") || place.text.contains("://"))
+        let signs = ["pas", "secret", "token", "//", "@"];
+        self.place.as_ref().is_some_and(|place| signs.iter().any(|sign| place.text.contains(sign)))
     }
 
     /// The same without the line and without the value that stands there.

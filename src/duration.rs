@@ -1,6 +1,7 @@
 //! Durations as people write them in settings and job files: `"5m"`, `"1h 30m"`, `"2d"`.
 //!
-//! Seconds, minutes, hours and days only: humantime also takes months as `M`, a letter too near to minutes.
+//! Seconds, minutes, hours and days only: humantime also takes months as `M`, a letter too near to minutes. Ten years at most, so
+//! that no sum of two of them and a date is beyond the calendar.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
@@ -10,9 +11,14 @@ const UNITS: [&str; 15] = [
     "s", "sec", "secs", "second", "seconds", "m", "min", "mins", "minute", "minutes", "h", "hour", "hours", "d", "days",
 ];
 
+const LONGEST: Duration = Duration::from_hours(24 * 3650);
+
 /// For `#[serde(with = "crate::duration")]`.
 pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_duration(*duration))
+    let seconds = duration.as_secs();
+    let parts = [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let parts = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}"));
+    serializer.serialize_str(&parts.collect::<Vec<_>>().join(" "))
 }
 
 /// Reads a duration above zero.
@@ -25,6 +31,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     let mut units = text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty());
     let known = units.all(|unit| UNITS.contains(&unit) || unit == "day");
     match humantime::parse_duration(text) {
+        Ok(duration) if known && duration > LONGEST => Err(format!("must be at most 3650d, not `{text}`")),
         Ok(duration) if known && !duration.is_zero() => Ok(duration),
         _ => Err(format!("must be a time above zero in s, m, h or d, such as \"5m\" or \"1h 30m\", not `{text}`")),
     }
@@ -75,7 +82,10 @@ mod tests {
         check("1h 30m", Some(5_400));
         check("2days", Some(172_800));
         check("1day", Some(86_400));
-        for wrong in ["5M", "5", "soon", "0s", "1w", "-5m", "", "1 year"] {
+        check("31d", Some(31 * 86_400));
+        check("400d 1h 1m 1s", Some(400 * 86_400 + 3_661));
+        check("3650d", Some(3650 * 86_400));
+        for wrong in ["3651d", "18446744073709551615s", "5M", "5", "soon", "0s", "1w", "-5m", "", "1 year"] {
             check(wrong, None);
         }
     }

@@ -108,7 +108,7 @@ pub(super) fn advise(condition: Condition) -> Condition {
             vec!["retraind status".to_owned(), again],
         ),
         Rule::Paused => (
-            "No trigger starts the job any more; `retraind run` still does.",
+            "No trigger starts the job any more; `retraind trigger` and `retraind run` still do.",
             &["Look what went wrong, mend it, then let its triggers start it again."],
             vec![format!("retraind runs {job}"), format!("retraind resume {job}")],
         ),

@@ -45,7 +45,10 @@ pub async fn compose(
         for ((channel, address), which) in routes(store, settings, &group, &items).await? {
             messages.push((channel, address, which));
         }
-        let messages = written(store, settings, &job, &group, &items, messages, now).await?;
+        // a test does not queue behind what could not be delivered so far
+        let test = items.iter().find(|item| item.condition.rule == super::Rule::Test);
+        let topic = test.map_or(&job, |test| &test.condition.onset);
+        let messages = written(store, settings, topic, &group, &items, messages, now).await?;
         let tellings: Vec<_> = group.iter().map(|due| due.telling).collect();
         if store.tell(now, &tellings, &messages).await? {
             told += tellings.len();
@@ -130,7 +133,7 @@ async fn routes(
 async fn written(
     store: &Store,
     settings: &Settings,
-    job: &str,
+    topic: &str,
     group: &[Due],
     items: &[Item],
     routes: Vec<(&'static str, String, Vec<usize>)>,
@@ -165,7 +168,7 @@ async fn written(
         rows.extend(to.into_iter().map(|address| NewMessage {
             channel: channel.to_owned(),
             address,
-            topic: job.to_owned(),
+            topic: topic.to_owned(),
             message_id: message.message_id.clone(),
             subject: subject.clone(),
             content: content.clone(),

@@ -80,6 +80,7 @@ pub(super) fn check(args: &Args, config: Option<&Path>, output: Output) -> Resul
         None => Vec::new(),
     };
     let mut read = Vec::new();
+    let names: Vec<String> = files.iter().map(|file| job::name_of(file)).collect();
     for file in files {
         match Job::read(&file, &[]) {
             Ok(job) => read.push((file, job)),
@@ -88,7 +89,7 @@ pub(super) fn check(args: &Args, config: Option<&Path>, output: Output) -> Resul
     }
     // one file alone may name a job that lies elsewhere
     if args.path.as_ref().is_none_or(|path| path.is_dir()) {
-        problems.extend(job::check_together(&read));
+        problems.extend(job::check_together(&read, &names));
     }
     jobs.extend(read.into_iter().map(|(file, job)| checked(file, &job)));
     let code = if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(CONFIG) };
@@ -112,6 +113,8 @@ pub(super) fn check(args: &Args, config: Option<&Path>, output: Output) -> Resul
     problems.iter().for_each(|problem| output.error(&problem.to_string()));
     if problems.is_empty() {
         output.line(&format!("{} job file(s), no problems", jobs.len()))?;
+    } else {
+        output.line(&format!("{} problem(s), {} job file(s) without", problems.len(), jobs.len()))?;
     }
     Ok(code)
 }

@@ -153,7 +153,7 @@ impl Place {
              export RETRAIND_CONFIG={config}\n  \
              {program} models\n  \
              {program} predict --video smpl-steady --json\n  \
-             {program} run weekly-retrain --set gate.skill_min=0\n  \
+             {program} run weekly-retrain --set gate.skill_min=-100\n  \
              {program} check",
             self.csv.display()
         )

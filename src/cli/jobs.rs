@@ -73,7 +73,7 @@ pub(super) async fn list(args: &ListArgs, config: Option<&Path>, output: Output)
     let dir = settings.jobs.dir.clone();
     let mut files: BTreeMap<String, Result<Job, Vec<Problem>>> = BTreeMap::new();
     for file in job::files(&dir).map_err(|problem| vec![problem])? {
-        let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = job::name_of(&file);
         files.insert(name, Job::read(&file, &[]));
     }
     if let Some(job) = args.job.as_ref().filter(|job| !files.contains_key(*job)) {

@@ -173,11 +173,11 @@ fn start_log(cli: &Cli, output: Output) -> Result<Output, ExitCode> {
     // what runs for years, and what leaves a log, says what it finishes
     let service = matches!(cli.command, Command::Daemon(_) | Command::Worker(_));
     // tokio-cron-scheduler says ERROR of a timer that was taken back at the moment it went off, which is no error; what it
-    // cannot do it also returns, and that is logged
+    // cannot do it also returns, and that is logged; sqlx shows parts of an address that it does not know, whatever they hold
     let filter = match (cli.quiet, cli.verbose.max(u8::from(service))) {
-        (true, _) => "error,tokio_cron_scheduler=off",
-        (false, 0) => "warn,tokio_cron_scheduler=off,retraind::cli=info",
-        (false, 1) => "warn,tokio_cron_scheduler=off,retraind=info",
+        (true, _) => "error,tokio_cron_scheduler=off,sqlx_postgres::options=off",
+        (false, 0) => "warn,tokio_cron_scheduler=off,sqlx_postgres::options=off,retraind::cli=info",
+        (false, 1) => "warn,tokio_cron_scheduler=off,sqlx_postgres::options=off,retraind=info",
         (false, _) => "info,retraind=debug",
     };
     let colours = output.colours_on_stderr();

@@ -69,7 +69,7 @@ async fn backtest(
         output.json(&done)?;
     } else {
         let (n, origins, out) = (done.forecasts, done.origins, out.display());
-        output.line(&format!("{n} forecasts from {origins} origins are in {out}"))?;
+        output.line(&format!("{n} forecasts, from {origins} origins of series and targets, are in {out}"))?;
         for impossible in &done.impossible {
             output.warn(&format!("no forecast of {}: {}", impossible.target, impossible.reason));
         }

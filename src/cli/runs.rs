@@ -106,7 +106,9 @@ pub(super) async fn show(args: &ShowArgs, config: Option<&Path>, output: Output)
         output.line(&format!("  started  {}", time(started)))?;
     }
     if let Some(ended) = run.ended_at {
-        output.line(&format!("  ended    {} ({} s)", time(ended), seconds(run)))?;
+        // one that was cancelled while it was queued never began
+        let took = if run.started_at.is_some() { format!(" ({} s)", seconds(run)) } else { String::new() };
+        output.line(&format!("  ended    {}{took}", time(ended)))?;
     }
     if let Some(error) = &run.error {
         output.line(&format!("  error    {error}"))?;

@@ -19,7 +19,7 @@ pub use kind::Kind;
 pub use policy::{Executor, Overlap, Policy};
 pub use predict::Predict;
 pub use retrain::{Challenger, Retrain};
-pub use together::check_together;
+pub use together::{check_together, misses_another};
 
 use crate::document::Problem;
 use crate::gate::Rules;
@@ -130,6 +130,11 @@ impl Serialize for Job {
     }
 }
 
+/// The name of a file's job.
+pub fn name_of(file: &Path) -> String {
+    file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// The job files of a directory, sorted by name. Err: the directory cannot be read.
 pub fn files(dir: &Path) -> Result<Vec<PathBuf>, Problem> {
     let unreadable = |e: std::io::Error| {
@@ -155,11 +160,7 @@ pub fn find(dir: &Path, name: &str, overrides: &[String]) -> Result<Job, Vec<Pro
     if file.is_file() && spec::name_of(&file)? == name {
         return Job::read(&file, overrides);
     }
-    let names: Vec<String> = files(dir)
-        .map_err(|problem| vec![problem])?
-        .iter()
-        .filter_map(|file| file.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
-        .collect();
+    let names: Vec<String> = files(dir).map_err(|problem| vec![problem])?.iter().map(|file| name_of(file)).collect();
     let closest = names
         .iter()
         .map(|known| (strsim::jaro_winkler(name, known), known))

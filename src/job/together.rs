@@ -3,10 +3,18 @@
 use super::Job;
 use crate::document::Problem;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Problems of jobs that name each other: a job that is not there, a circle.
-pub fn check_together(jobs: &[(PathBuf, Job)]) -> Vec<Problem> {
+/// A job that is to start after one that no file is named for.
+pub fn misses_another(file: &Path, job: &Job, names: &[String]) -> Option<Problem> {
+    let before = &job.triggers.after.as_ref()?.job;
+    let message = format!("`[trigger.after] job` names `{before}`, and there is no such job");
+    let missing = !names.contains(before);
+    missing.then(|| Problem::general(file, message).help(format!("there is: {}", names.join(", "))))
+}
+
+/// Problems of jobs that name each other: a job that is not there, a circle. `names` are those of all files, broken ones too.
+pub fn check_together(jobs: &[(PathBuf, Job)], names: &[String]) -> Vec<Problem> {
     let upstream: BTreeMap<&str, &str> = jobs
         .iter()
         .filter_map(|(_, job)| Some((job.name.as_str(), job.triggers.after.as_ref()?.job.as_str())))
@@ -14,10 +22,8 @@ pub fn check_together(jobs: &[(PathBuf, Job)]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (file, job) in jobs {
         let Some(&before) = upstream.get(job.name.as_str()) else { continue };
-        if !jobs.iter().any(|(_, other)| other.name == before) {
-            let message = format!("`[trigger.after] job` names `{before}`, and there is no such job");
-            let names: Vec<&str> = jobs.iter().map(|(_, other)| other.name.as_str()).collect();
-            problems.push(Problem::general(file, message).help(format!("there is: {}", names.join(", "))));
+        if let Some(problem) = misses_another(file, job, names) {
+            problems.push(problem);
             continue;
         }
         let mut way = vec![job.name.as_str()];
@@ -38,7 +44,6 @@ pub fn check_together(jobs: &[(PathBuf, Job)]) -> Vec<Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn check(jobs: &[(&str, Option<&str>)], expected: &[&str]) {
         let jobs: Vec<(PathBuf, Job)> = jobs
@@ -50,7 +55,8 @@ mod tests {
                 (file, job)
             })
             .collect();
-        let found: Vec<String> = check_together(&jobs).iter().map(ToString::to_string).collect();
+        let names: Vec<String> = jobs.iter().map(|(_, job)| job.name.clone()).collect();
+        let found: Vec<String> = check_together(&jobs, &names).iter().map(ToString::to_string).collect();
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         found.iter().zip(expected).for_each(|(found, expected)| assert!(found.contains(expected), "{found}"));
     }

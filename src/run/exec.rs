@@ -21,11 +21,12 @@ use crate::store::{Claim, Output};
 use serde::Deserialize;
 use serde_json::json;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{ChildStdout, Command};
 
 const REFUSED: i32 = 3;
 const TRANSIENT: i32 = 75;
@@ -84,14 +85,19 @@ pub(super) async fn exec(
         // a program that does not read its input is fine
         tokio::spawn(async move { stdin.write_all(document.as_bytes()).await });
     }
-    let reading = read(context, claim, &mut child, &directory, listener);
-    let read = tokio::select! {
-        read = reading => Some(read),
-        () = asked(stop) => None,
+    let mut reading = pin!(read(context, claim, child.stdout.take(), &directory, listener));
+    let ended = tokio::select! {
+        read = &mut reading => read.map(|()| true)?,
+        _ = child.wait() => {
+            // what it left behind may hold its output open for as long as it likes
+            if let Ok(read) = tokio::time::timeout(HEARD_WITHIN, reading).await {
+                read?;
+            }
+            true
+        }
+        () = asked(stop) => false,
     };
-    if let Some(read) = read {
-        read?;
-    } else if let Some(pid) = child.id() {
+    if let (false, Some(pid)) = (ended, child.id()) {
         // as a member of the worker's group it has had the signal already, unless it was started in the foreground
         terminate(pid);
     }
@@ -133,22 +139,27 @@ fn terminate(pid: u32) {
 async fn read(
     context: &Context,
     claim: Claim,
-    child: &mut Child,
+    stdout: Option<ChildStdout>,
     directory: &std::path::Path,
     listener: &Listener,
 ) -> Result<(), Error> {
-    let Some(stdout) = child.stdout.take() else { return Ok(()) };
+    let Some(stdout) = stdout else { return Ok(()) };
     let mut lines = BufReader::new(stdout);
     let mut bytes = Vec::new();
+    // of a line that is too long, all pieces are talk
+    let mut within = false;
     loop {
         bytes.clear();
-        let n = lines.read_until(b'\n', &mut bytes).await.unwrap_or(0);
+        let n = (&mut lines).take(LINE as u64).read_until(b'\n', &mut bytes).await.unwrap_or(0);
         if n == 0 {
             return Ok(());
         }
+        let cut = n == LINE && !bytes.ends_with(b"\n");
+        let whole = !cut && !within;
+        within = cut;
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim_end();
-        match parse(text) {
+        match parse(text).filter(|_| whole) {
             Some(Line::Progress { progress, message }) => {
                 let message = message.map_or_else(String::new, |message| format!(": {message}"));
                 listener(Event::Remark(format!("{:.0} %{message}", progress.clamp(0.0, 1.0) * 100.0)));
@@ -166,7 +177,7 @@ async fn read(
 }
 
 fn parse(line: &str) -> Option<Line> {
-    if line.len() > LINE || !line.starts_with('{') { None } else { serde_json::from_str(line).ok() }
+    if line.starts_with('{') { serde_json::from_str(line).ok() } else { None }
 }
 
 #[cfg(test)]

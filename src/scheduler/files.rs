@@ -3,7 +3,7 @@
 use super::core::{Event, Notice};
 use super::reload::{self, Known, Loaded};
 use super::wake::{self, Wake};
-use super::{Error, QUIET, Scheduler, TICK, look, now, status};
+use super::{Error, LONGEST, QUIET, Scheduler, TICK, look, now, status};
 use crate::alert;
 use crate::store::JobRow;
 use std::collections::BTreeSet;
@@ -15,6 +15,8 @@ pub(super) struct Files {
     pub(super) watcher: Option<notify::RecommendedWatcher>,
     /// When it will have been quiet long enough.
     pub(super) read_at: Option<Instant>,
+    /// When the first change came that nobody has read.
+    changed_at: Option<Instant>,
     pub(super) reading: bool,
     /// SIGHUP asked for all files, and systemd waits for the answer.
     pub(super) asked: bool,
@@ -32,6 +34,7 @@ impl Files {
             known: Known::default(),
             watcher: None,
             read_at: Some(now),
+            changed_at: None,
             reading: false,
             asked: false,
             removed: BTreeSet::new(),
@@ -39,11 +42,17 @@ impl Files {
             last_scan: now,
         }
     }
+
+    /// Something changed: it is read when nothing more follows, or after a while in any case.
+    pub(super) fn change(&mut self, now: Instant) {
+        let first = *self.changed_at.get_or_insert(now);
+        self.read_at = Some((now + QUIET).min(first + LONGEST));
+    }
 }
 
 impl Scheduler {
     pub(super) fn read_files(&mut self, asked: bool) {
-        self.files.read_at = None;
+        (self.files.read_at, self.files.changed_at) = (None, None);
         self.files.asked |= asked;
         if self.files.reading {
             // what changes while it is read is read afterwards
@@ -108,7 +117,9 @@ impl Scheduler {
                 }
                 Err(problems) => {
                     let problem = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-                    self.core.notice(Notice::Broken { job: name.clone(), problem: problem.clone() });
+                    if row.file_problem.as_ref() != Some(&problem) || !self.ready {
+                        self.core.notice(Notice::Broken { job: name.clone(), problem: problem.clone() });
+                    }
                     row.file_problem = Some(problem);
                     // after a restart the last whole version is in the row only
                     if self.core.job(&name).is_none()

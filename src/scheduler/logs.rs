@@ -8,6 +8,8 @@ use tracing::Level;
 
 /// Bytes of one log passed on at a time: a worker that writes without end must not hold up the loop.
 const CHUNK: u64 = 256 * 1024;
+/// Bytes that are passed on when the worker is gone; of more, the end.
+const LAST: u64 = 16 * CHUNK;
 
 /// Logs that are being followed.
 #[derive(Debug, Default)]
@@ -39,7 +41,14 @@ impl Logs {
     /// The same for the last time.
     pub(super) fn finish(&mut self, run_id: i64) {
         if let Some(mut log) = self.0.remove(&run_id) {
-            log.forward(run_id);
+            let length = std::fs::metadata(&log.path).map_or(0, |found| found.len());
+            if length.saturating_sub(log.at) > LAST {
+                let (bytes, job) = (length - LAST - log.at, &log.job);
+                tracing::warn!(%job, run_id, "{bytes} bytes of its log are not passed on; `retraind show {run_id} --log` has them");
+                log.at = length - LAST;
+                log.rest.clear();
+            }
+            while log.at < length && log.forward(run_id) {}
             log.rest.push(b'\n');
             log.lines(run_id);
         }
@@ -47,16 +56,19 @@ impl Logs {
 }
 
 impl Log {
-    fn forward(&mut self, run_id: i64) {
+    /// Whether there was anything.
+    fn forward(&mut self, run_id: i64) -> bool {
         // a log that cannot be read is still where it was written
-        let Ok(mut file) = File::open(&self.path) else { return };
+        let Ok(mut file) = File::open(&self.path) else { return false };
         let mut new = Vec::new();
         if file.seek(SeekFrom::Start(self.at)).and_then(|_| file.take(CHUNK).read_to_end(&mut new)).is_err() {
-            return;
+            return false;
         }
         self.at += new.len() as u64;
+        let any = !new.is_empty();
         self.rest.extend(new);
         self.lines(run_id);
+        any
     }
 
     fn lines(&mut self, run_id: i64) {

@@ -42,6 +42,8 @@ use wake::Wake;
 const TICK: Duration = Duration::from_millis(500);
 /// How long the directory of job files must be quiet before it is read: editors write in several steps.
 const QUIET: Duration = Duration::from_millis(150);
+/// How long changes that do not end may put that off.
+const LONGEST: Duration = Duration::from_secs(1);
 /// How often job files are looked at without a word from the kernel, which loses some on network file systems.
 const RESCAN: Duration = Duration::from_mins(1);
 /// How often another daemon's place is asked for, where there is one.
@@ -59,10 +61,13 @@ pub async fn serve(context: Context) -> Result<(), Error> {
     let (send, mut wakes) = unbounded_channel();
     wake::on_signals(&send).map_err(|source| Error::Os { doing: "wait for signals", source })?;
     let mut status = Status::new();
+    let mut stood_by = false;
     loop {
         let place = match lead::take(&context.store, &owner).await {
             Ok(place) => place,
-            Err(error) if lead::is_taken(&error) => {
+            // one that has stood by also waits for a database that is away
+            Err(error) if lead::is_taken(&error) || stood_by => {
+                stood_by = true;
                 status.standing_by(&chain(&error));
                 if told_to_stop(&mut wakes).await {
                     status::stopping();
@@ -225,7 +230,7 @@ impl Scheduler {
             Wake::Tick => self.tick().await?,
             Wake::Timer => self.timer.went_off(),
             Wake::Due => self.timer.reached(),
-            Wake::Files => self.files.read_at = Some(Instant::now() + QUIET),
+            Wake::Files => self.files.change(Instant::now()),
             Wake::Settled => self.read_files(false),
             Wake::Loaded(loaded) => self.take_jobs(loaded).await?,
             Wake::Gone { claim, seen } => {

@@ -36,17 +36,26 @@ pub(super) fn load(dir: &Path, known: &Known, asked: bool) -> Loaded {
         Err(problem) => return Loaded { known: known.clone(), unreadable: Some(problem), asked, ..Loaded::default() },
     };
     let mut loaded = Loaded { asked, ..Loaded::default() };
+    let mut read = Vec::new();
     for file in files {
-        let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = job::name_of(&file);
         // gone between two looks, or a link to nowhere: the next look or the reading says so
         let print = fs::metadata(&file)
             .map(|m| (m.dev(), m.ino(), m.size() as i64, m.mtime(), m.mtime_nsec(), m.ctime_nsec() ^ m.ctime()))
             .unwrap_or_default();
         if asked || known.0.get(&file) != Some(&print) {
-            loaded.changed.push((name.clone(), Job::read(&file, &[])));
+            read.push((file.clone(), Job::read(&file, &[])));
         }
         loaded.names.push(name);
         loaded.known.0.insert(file, print);
+    }
+    for (file, mut job) in read {
+        if let Some(problem) = job.as_ref().ok().and_then(|job| job::misses_another(&file, job, &loaded.names)) {
+            // read again with whatever changes next: the file that it names may come later
+            loaded.known.0.remove(&file);
+            job = Err(vec![problem]);
+        }
+        loaded.changed.push((job::name_of(&file), job));
     }
     loaded
 }

@@ -61,7 +61,7 @@ fn log(notice: &Notice) {
             tracing::warn!(%job, %target, %version, ratio, "the version in service has become worse");
         }
         Notice::Broken { job, problem } => {
-            tracing::error!(%job, "the job's file is broken; what it was before stays in force\n{problem}");
+            tracing::error!(%job, "the file of {job} is broken; what it was before, if anything, stays in force\n{problem}");
         }
         Notice::Mended { job } => tracing::info!(%job, "the job's file is right again"),
         Notice::OutOfMemory { job, run_id } => {

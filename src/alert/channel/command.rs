@@ -6,8 +6,11 @@ use crate::settings::Settings;
 use serde_json::json;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
+
+/// Bytes of what the program says that are kept.
+const SAID: u64 = 64 * 1024;
 
 pub(super) const CHANNEL: Channel = Channel {
     name: "command",
@@ -43,16 +46,22 @@ async fn deliver(settings: &Settings, message: &Message) -> Result<(), Undeliver
             // a program that does not read its input is fine as long as it ends well
             stdin.write_all(input.to_string().as_bytes()).await.unwrap_or_default();
         }
-        child.wait_with_output().await
+        // the beginning is enough, and however much follows is no reason to hold it all
+        let mut said = Vec::new();
+        if let Some(mut stderr) = child.stderr.take() {
+            (&mut stderr).take(SAID).read_to_end(&mut said).await?;
+            tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
+        }
+        child.wait().await.map(|status| (status, said))
     };
     match tokio::time::timeout(command.timeout, work).await {
         Err(_) => Err(later(format!("{program} did not end within {}", crate::watch::time(command.timeout)))),
         Ok(Err(error)) => Err(later(format!("{program}: {error}"))),
-        Ok(Ok(output)) if output.status.success() => Ok(()),
-        Ok(Ok(output)) => {
-            let said = String::from_utf8_lossy(&output.stderr);
+        Ok(Ok((status, _))) if status.success() => Ok(()),
+        Ok(Ok((status, said))) => {
+            let said = String::from_utf8_lossy(&said);
             let said: String = said.lines().last().unwrap_or("it said nothing").chars().take(300).collect();
-            Err(later(format!("{program} ended with {}: {said}", output.status)))
+            Err(later(format!("{program} ended with {status}: {said}")))
         }
     }
 }

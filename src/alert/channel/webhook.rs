@@ -15,19 +15,31 @@ use std::time::Duration;
 
 pub(super) const CHANNEL: Channel = Channel {
     name: "webhook",
-    addresses: |settings, _| settings.alerting.webhook.url.iter().cloned().collect(),
+    addresses: |settings, _| settings.alerting.webhook.url.iter().map(|url| host_of(url)).collect(),
     limit: |settings| settings.alerting.webhook.timeout + Duration::from_secs(5),
-    deliver: |settings, message, url| Box::pin(deliver(settings, message, url)),
+    deliver: |settings, message, _| Box::pin(deliver(settings, message)),
 };
 
-async fn deliver(settings: &Settings, message: &Message, url: &str) -> Result<(), Undelivered> {
+/// What may be shown of an address: its path is often the secret itself.
+fn host_of(url: &str) -> String {
+    let parsed = url.parse::<ureq::http::Uri>().ok();
+    let host = parsed.as_ref().and_then(|uri| Some(format!("{}://{}", uri.scheme()?, uri.host()?)));
+    host.unwrap_or_else(|| "[alerting.webhook] url".to_owned())
+}
+
+async fn deliver(settings: &Settings, message: &Message) -> Result<(), Undelivered> {
     let webhook = &settings.alerting.webhook;
+    let Some(url) = webhook.url.clone() else {
+        return Err(Undelivered::Later("[alerting.webhook] names no url any more".to_owned()));
+    };
     let secret = webhook.secret().map_err(|error| Undelivered::Later(format!("failed to {}", chain(&error))))?;
     let body = body(message, webhook.style).to_string();
     let signature = secret.map(|secret| sign(&secret, body.as_bytes()));
-    let (url, id, timeout) = (url.to_owned(), message.message_id.clone(), webhook.timeout);
+    let (id, timeout) = (message.message_id.clone(), webhook.timeout);
     let post = move || {
+        // a redirect would become a GET, and another host would get the signature
         let config = ureq::Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false);
+        let config = config.max_redirects(0);
         let mut request = ureq::Agent::new_with_config(config.build())
             .post(&url)
             .header("Content-Type", "application/json")
@@ -70,6 +82,12 @@ fn sign(secret: &str, body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_an_address_only_the_host_is_shown() {
+        assert_eq!(host_of("https://user:word@hooks.slack.com/services/T0/SECRET"), "https://hooks.slack.com");
+        assert_eq!(host_of("rubbish word"), "[alerting.webhook] url");
+    }
 
     #[test]
     fn the_signature_is_the_standards() {

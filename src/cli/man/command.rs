@@ -14,7 +14,7 @@ const ENVIRONMENT: [(&str, &str); 7] = [
         "RETRAIND_<TABLE>__<KEY>",
         "A setting, over what the file says, such as RETRAIND_SOURCE__URL; see retraind.toml(5).",
     ),
-    ("CREDENTIALS_DIRECTORY", "Set by systemd: secrets named like their settings, such as source.url, are read there."),
+    ("CREDENTIALS_DIRECTORY", "Set by systemd: secrets named like their settings, such as source-url, are read there."),
     ("RETRAIND_LOG", "What is logged, over -v and -q, such as warn,retraind=debug."),
     ("RETRAIND_LOG_FORMAT", "text, json or journal, where --log-format says nothing."),
     ("ORT_DYLIB_PATH", "The ONNX Runtime library, where the settings name none."),
