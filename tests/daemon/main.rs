@@ -126,6 +126,35 @@ fn a_run_that_takes_too_long_is_ended_with_all_that_it_started() {
 }
 
 #[test]
+fn a_program_may_write_without_end_and_leave_something_behind() {
+    let place = Place::new();
+    let endless =
+        "head -c 3000000 /dev/zero | tr '\\\\0' a; echo; echo '{\\\"metric\\\": \\\"after\\\", \\\"value\\\": 1}'";
+    place.job("endless", &format!("[exec]\ncommand = [\"sh\", \"-c\", \"{endless}\"]\n"));
+    place.job("forks", "[exec]\ncommand = [\"sh\", \"-c\", \"sleep 600 & echo done\"]\n[run]\ntimeout = \"40d\"\n");
+    let _daemon = place.daemon();
+    let run = place.json(&["trigger", "endless", "--wait", "--json"], 0);
+    let shown = place.stdout(&["show", &run["id"].to_string()], 0);
+    assert!(shown.contains("after"), "what follows is read: {shown}");
+    // its output stays open for ten minutes
+    place.json(&["trigger", "forks", "--wait", "--json"], 0);
+}
+
+#[test]
+fn a_job_after_one_that_is_not_there_is_a_broken_file_until_it_is() {
+    let place = Place::new();
+    place.job("second", "[exec]\ncommand = [\"true\"]\n[trigger.after]\njob = \"first\"\n");
+    let _daemon = place.daemon();
+    let broken = "second: its file is broken";
+    place.wait_for("the problem", || place.stdout(&["jobs"], 0).contains(broken));
+    place.job("first", "[exec]\ncommand = [\"true\"]\n");
+    place.wait_for("it to be right", || place.stdout(&["alerts"], 0).starts_with("no alerts"));
+    assert!(!place.stdout(&["jobs"], 0).contains(broken));
+    place.stdout(&["trigger", "first", "--wait"], 0);
+    place.wait_for("the second", || place.stdout(&["runs", "second"], 0).contains("succeeded"));
+}
+
+#[test]
 fn one_job_starts_after_another() {
     let place = Place::new();
     place.job("first", "[exec]\ncommand = [\"true\"]\n");
