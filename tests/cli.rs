@@ -376,6 +376,10 @@ fn job_files_and_settings_with_mistakes_are_refused_all_at_once() {
     place.run(&["run", "../jobs/weekly"]).code(78);
     fs::write(place.path("retraind.toml"), "[registri]\ndir = \"x\"\n[smtp]\nport = 99999\n").expect("written");
     place.run(&["check"]).code(78).stderr(contains("retraind.toml:1:2").and(contains("retraind.toml:4:8")));
+    // and the jobs with them, wherever the settings say that they are
+    fs::rename(place.path("jobs"), place.path("elsewhere")).expect("moved");
+    fs::write(place.path("retraind.toml"), "[jobs]\ndir = \"elsewhere\"\n[smtp]\nport = 99999\n").expect("written");
+    place.run(&["check"]).code(78).stderr(contains("retraind.toml:4:8").and(contains("elsewhere/never.toml:3:12")));
     let mut command = place.command(&["models", "--config", "/dev/null"]);
     command.env("RETRAIND_SMPT__PASSWORD", "x").assert().code(78).stderr(contains("smpt"));
     let mut command = place.command(&["models", "--config", "/dev/null"]);

@@ -61,8 +61,8 @@ pub(super) fn check(args: &Args, config: Option<&Path>, output: Output) -> Resul
             }
             Err(found) => {
                 problems.extend(found);
-                // the jobs are checked all the same, where they would be with no settings
-                Some(Settings::default().jobs.dir).filter(|dir| dir.is_dir())
+                // the jobs are checked all the same
+                Some(settings::jobs_dir(config)).filter(|dir| dir.is_dir())
             }
         },
     };

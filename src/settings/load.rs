@@ -82,12 +82,25 @@ fn names_a_password(url: &str) -> bool {
     authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) || rest.contains("password=")
 }
 
-/// Reads the settings: `config`, else the file `RETRAIND_CONFIG` names, else the first of the usual places there is.
-pub fn load(config: Option<&Path>) -> Result<Loaded, Vec<Problem>> {
+/// `config`, else the file `RETRAIND_CONFIG` names, else the first of the usual places there is.
+fn file_of(config: Option<&Path>) -> Option<PathBuf> {
     let named = config
         .map(Path::to_owned)
         .or_else(|| std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from));
-    let file = named.or_else(|| PLACES.map(PathBuf::from).into_iter().find(|place| place.is_file()));
+    named.or_else(|| PLACES.map(PathBuf::from).into_iter().find(|place| place.is_file()))
+}
+
+/// The directory of job files as the settings name it, whatever else is wrong with them.
+pub fn jobs_dir(config: Option<&Path>) -> PathBuf {
+    let text = file_of(config).and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+    let figment = Figment::from(Toml::string(&text)).merge(environment());
+    let named = figment.find_value("jobs.dir").ok().and_then(Value::into_string);
+    named.map_or_else(|| Settings::default().jobs.dir, PathBuf::from)
+}
+
+/// Reads the settings: `config`, else the file `RETRAIND_CONFIG` names, else the first of the usual places there is.
+pub fn load(config: Option<&Path>) -> Result<Loaded, Vec<Problem>> {
+    let file = file_of(config);
     let text = match &file {
         None => String::new(),
         Some(file) => fs::read_to_string(file).map_err(|e| {

@@ -4,7 +4,7 @@ mod alerting;
 mod load;
 
 pub use alerting::{Alerting, Command, Smtp, Style, Tls, Webhook};
-pub use load::{Loaded, load};
+pub use load::{Loaded, jobs_dir, load};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
