@@ -3,6 +3,7 @@
 use super::watcher::Step;
 use super::{Condition, Rule, end, raise};
 use crate::data::Target;
+use crate::gate::{Judged, P_MAX};
 use crate::job::{Alerts, Job};
 use crate::registry::{Metadata, Registry};
 use crate::store::{self, PromotionState, Run, RunState, RunTarget, Store};
@@ -158,10 +159,14 @@ fn gate_failed(run: &Run, row: &RunTarget, metadata: Option<&Metadata>, champion
     let condition = Condition::new(Rule::GateFailed, &run.job, format!("run {}", run.id), summary)
         .of_run(run.id, Some(&row.target));
     let number = |value: Option<f64>| value.map_or_else(|| "undefined".to_owned(), |value| format!("{value:.6}"));
-    let (values, limits): (Vec<_>, Vec<_>) = failed
-        .iter()
-        .map(|rule| (format!("{} {}", rule.rule, number(rule.value)), format!("{} {}", rule.rule, rule.limit)))
-        .unzip();
+    // a gain may be on the right side and still be chance: the reason has both numbers
+    let measured = |rule: &Judged| match rule.rule.as_str() {
+        "better_than_champion" => {
+            (rule.reason.clone(), format!("at least {} % better, with p ≤ {P_MAX}", rule.limit * 100.0))
+        }
+        name => (format!("{name} {}", number(rule.value)), format!("{name} {}", rule.limit)),
+    };
+    let (values, limits): (Vec<_>, Vec<_>) = failed.into_iter().map(measured).unzip();
     let kept = match champion {
         Some(_) if in_service => "The version stays in service until another one passes its gate.".to_owned(),
         Some(champion) => format!("The version is kept and marked as rejected; {champion} stays in service."),
