@@ -36,7 +36,7 @@ pub async fn compose(
         store.tell(now, &plan.quiet, &[]).await?;
     }
     let mut told = 0;
-    for (job, group) in plan.groups {
+    for (topic, group) in plan.groups {
         let mut messages = Vec::new();
         let mut items = Vec::new();
         for due in &group {
@@ -45,10 +45,7 @@ pub async fn compose(
         for ((channel, address), which) in routes(store, settings, &group, &items).await? {
             messages.push((channel, address, which));
         }
-        // a test does not queue behind what could not be delivered so far
-        let test = items.iter().find(|item| item.condition.rule == super::Rule::Test);
-        let topic = test.map_or(&job, |test| &test.condition.onset);
-        let messages = written(store, settings, topic, &group, &items, messages, now).await?;
+        let messages = written(store, settings, &topic, &group, &items, messages, now).await?;
         let tellings: Vec<_> = group.iter().map(|due| due.telling).collect();
         if store.tell(now, &tellings, &messages).await? {
             told += tellings.len();

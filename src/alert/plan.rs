@@ -20,7 +20,7 @@ pub(super) struct Timing {
 /// Notices that go out as one message, and what is told by not being told.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Plan {
-    /// By job.
+    /// By what they are about; messages about the same keep their order.
     pub(super) groups: BTreeMap<String, Vec<Due>>,
     /// Over before anybody was told, while nobody wanted to hear of it.
     pub(super) quiet: Vec<Telling>,
@@ -46,11 +46,11 @@ pub(super) fn plan(alerts: &[Alert], silences: &[Silence], now: DateTime<Utc>, t
             (true, AlertState::Firing) => {}
             (true, AlertState::Resolved) => plan.quiet.push(telling),
             (false, _) => {
-                waiting.entry(&alert.job).or_default().push((due, Due { alert: alert.clone(), notice, telling }));
+                waiting.entry(topic(alert)).or_default().push((due, Due { alert: alert.clone(), notice, telling }));
             }
         }
     }
-    for (job, notices) in waiting {
+    for (topic, notices) in waiting {
         let first = |notice: Notice| notice != Notice::Reminder;
         let is_due = |(due, notice): &(DateTime<Utc>, Due)| *due <= now || (timing.at_once && first(notice.notice));
         if !notices.iter().any(is_due) {
@@ -59,9 +59,14 @@ pub(super) fn plan(alerts: &[Alert], silences: &[Silence], now: DateTime<Utc>, t
         // what would be told within the time that a group waits goes along
         let soon = now + timing.group_wait;
         let group = notices.into_iter().filter(|notice| is_due(notice) || notice.0 <= soon).map(|(_, due)| due);
-        plan.groups.insert(job.to_owned(), group.collect());
+        plan.groups.insert(topic.to_owned(), group.collect());
     }
     plan
+}
+
+/// The job; of a test itself, so that it does not queue behind what could not be delivered so far.
+fn topic(alert: &Alert) -> &str {
+    if alert.rule == Rule::Test.as_str() { &alert.onset } else { &alert.job }
 }
 
 /// What is to be said next of an alert, what is told then, and from when on.

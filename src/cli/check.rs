@@ -80,7 +80,7 @@ pub(super) fn check(args: &Args, config: Option<&Path>, output: Output) -> Resul
         None => Vec::new(),
     };
     let mut read = Vec::new();
-    let names: Vec<String> = files.iter().map(|file| job::name_of(file)).collect();
+    let names: Vec<String> = files.iter().map(|file| job::stem(file)).collect();
     for file in files {
         match Job::read(&file, &[]) {
             Ok(job) => read.push((file, job)),

@@ -73,13 +73,13 @@ pub(super) async fn list(args: &ListArgs, config: Option<&Path>, output: Output)
     let dir = settings.jobs.dir.clone();
     let mut files: BTreeMap<String, Result<Job, Vec<Problem>>> = BTreeMap::new();
     let found = job::files(&dir).map_err(|problem| vec![problem])?;
-    let names: Vec<String> = found.iter().map(|file| job::name_of(file)).collect();
+    let names: Vec<String> = found.iter().map(|file| job::stem(file)).collect();
     for file in found {
         let read = Job::read(&file, &[]).and_then(|job| match job::misses_another(&file, &job, &names) {
             Some(problem) => Err(vec![problem]),
             None => Ok(job),
         });
-        files.insert(job::name_of(&file), read);
+        files.insert(job::stem(&file), read);
     }
     if let Some(job) = args.job.as_ref().filter(|job| !files.contains_key(*job)) {
         job::find(&dir, job, &[])?;

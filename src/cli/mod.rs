@@ -174,14 +174,15 @@ fn start_log(cli: &Cli, output: Output) -> Result<Output, ExitCode> {
     let service = matches!(cli.command, Command::Daemon(_) | Command::Worker(_));
     // tokio-cron-scheduler says ERROR of a timer that was taken back at the moment it went off, which is no error; what it
     // cannot do it also returns, and that is logged; sqlx shows parts of an address that it does not know, whatever they hold
+    let unwanted = "tokio_cron_scheduler=off,sqlx_postgres::options=off";
     let filter = match (cli.quiet, cli.verbose.max(u8::from(service))) {
-        (true, _) => "error,tokio_cron_scheduler=off,sqlx_postgres::options=off",
-        (false, 0) => "warn,tokio_cron_scheduler=off,sqlx_postgres::options=off,retraind::cli=info",
-        (false, 1) => "warn,tokio_cron_scheduler=off,sqlx_postgres::options=off,retraind=info",
-        (false, _) => "info,retraind=debug",
+        (true, _) => format!("error,{unwanted}"),
+        (false, 0) => format!("warn,{unwanted},retraind::cli=info"),
+        (false, 1) => format!("warn,{unwanted},retraind=info"),
+        (false, _) => "info,retraind=debug".to_owned(),
     };
     let colours = output.colours_on_stderr();
-    match logging::start(logging::Settings { format: cli.log_format, filter, colours }) {
+    match logging::start(logging::Settings { format: cli.log_format, filter: &filter, colours }) {
         Ok(format) => Ok(output.saying_it_by(format)),
         Err(error) => {
             output.error(&format!("failed to read {}: {error}", logging::FORMAT_VARIABLE));

@@ -130,8 +130,8 @@ impl Serialize for Job {
     }
 }
 
-/// The name of a file's job.
-pub fn name_of(file: &Path) -> String {
+/// A file's name without its ending, whether or not it will do as a job's.
+pub fn stem(file: &Path) -> String {
     file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
@@ -160,7 +160,7 @@ pub fn find(dir: &Path, name: &str, overrides: &[String]) -> Result<Job, Vec<Pro
     if file.is_file() && spec::name_of(&file)? == name {
         return Job::read(&file, overrides);
     }
-    let names: Vec<String> = files(dir).map_err(|problem| vec![problem])?.iter().map(|file| name_of(file)).collect();
+    let names: Vec<String> = files(dir).map_err(|problem| vec![problem])?.iter().map(|file| stem(file)).collect();
     let closest = names
         .iter()
         .map(|known| (strsim::jaro_winkler(name, known), known))

@@ -21,7 +21,6 @@ use crate::store::{Claim, Output};
 use serde::Deserialize;
 use serde_json::json;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -44,7 +43,7 @@ enum Line {
     Artifact { artifact: String, path: PathBuf },
 }
 
-/// How long after a program's end word of a signal to both may take to come.
+/// How long after a program's end word of a signal to both, or the rest of what it said, may take to come.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 /// Runs the program to its end. `Ok(false)` when it says that what it made is refused.
@@ -85,19 +84,20 @@ pub(super) async fn exec(
         // a program that does not read its input is fine
         tokio::spawn(async move { stdin.write_all(document.as_bytes()).await });
     }
-    let mut reading = pin!(read(context, claim, child.stdout.take(), &directory, listener));
-    let ended = tokio::select! {
-        read = &mut reading => read.map(|()| true)?,
-        _ = child.wait() => {
-            // what it left behind may hold its output open for as long as it likes
-            if let Ok(read) = tokio::time::timeout(HEARD_WITHIN, reading).await {
-                read?;
-            }
-            true
-        }
-        () = asked(stop) => false,
+    let (stdout, gone) = (child.stdout.take(), AtomicBool::new(false));
+    let until_gone = async {
+        let ended = child.wait().await;
+        gone.store(true, Ordering::Relaxed);
+        ended
     };
-    if let (false, Some(pid)) = (ended, child.id()) {
+    let all = async { tokio::join!(read(context, claim, stdout, &directory, &gone, listener), until_gone).0 };
+    let read = tokio::select! {
+        read = all => Some(read),
+        () = asked(stop) => None,
+    };
+    if let Some(read) = read {
+        read?;
+    } else if let Some(pid) = child.id() {
         // as a member of the worker's group it has had the signal already, unless it was started in the foreground
         terminate(pid);
     }
@@ -135,12 +135,13 @@ fn terminate(pid: u32) {
     }
 }
 
-/// Reads what it says until it closes its output.
+/// Reads what it says until it closes its output, or is gone and nothing more comes: what it left behind may hold its output open.
 async fn read(
     context: &Context,
     claim: Claim,
     stdout: Option<ChildStdout>,
     directory: &std::path::Path,
+    gone: &AtomicBool,
     listener: &Listener,
 ) -> Result<(), Error> {
     let Some(stdout) = stdout else { return Ok(()) };
@@ -150,11 +151,17 @@ async fn read(
     let mut within = false;
     loop {
         bytes.clear();
-        let n = (&mut lines).take(LINE as u64).read_until(b'\n', &mut bytes).await.unwrap_or(0);
-        if n == 0 {
+        loop {
+            let mut piece = (&mut lines).take((LINE - bytes.len()) as u64);
+            let read = tokio::time::timeout(HEARD_WITHIN, piece.read_until(b'\n', &mut bytes)).await;
+            if read.is_ok() || gone.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        if bytes.is_empty() {
             return Ok(());
         }
-        let cut = n == LINE && !bytes.ends_with(b"\n");
+        let cut = bytes.len() == LINE && !bytes.ends_with(b"\n");
         let whole = !cut && !within;
         within = cut;
         let text = String::from_utf8_lossy(&bytes);

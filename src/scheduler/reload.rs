@@ -35,27 +35,23 @@ pub(super) fn load(dir: &Path, known: &Known, asked: bool) -> Loaded {
         Ok(files) => files,
         Err(problem) => return Loaded { known: known.clone(), unreadable: Some(problem), asked, ..Loaded::default() },
     };
-    let mut loaded = Loaded { asked, ..Loaded::default() };
-    let mut read = Vec::new();
+    let names = files.iter().map(|file| job::stem(file)).collect();
+    let mut loaded = Loaded { names, asked, ..Loaded::default() };
     for file in files {
-        let name = job::name_of(&file);
         // gone between two looks, or a link to nowhere: the next look or the reading says so
-        let print = fs::metadata(&file)
+        let mut print = fs::metadata(&file)
             .map(|m| (m.dev(), m.ino(), m.size() as i64, m.mtime(), m.mtime_nsec(), m.ctime_nsec() ^ m.ctime()))
             .unwrap_or_default();
         if asked || known.0.get(&file) != Some(&print) {
-            read.push((file.clone(), Job::read(&file, &[])));
+            let mut read = Job::read(&file, &[]);
+            if let Some(problem) = read.as_ref().ok().and_then(|job| job::misses_another(&file, job, &loaded.names)) {
+                // read again with whatever changes next: the file that it names may come later
+                print = Print::default();
+                read = Err(vec![problem]);
+            }
+            loaded.changed.push((job::stem(&file), read));
         }
-        loaded.names.push(name);
         loaded.known.0.insert(file, print);
-    }
-    for (file, mut job) in read {
-        if let Some(problem) = job.as_ref().ok().and_then(|job| job::misses_another(&file, job, &loaded.names)) {
-            // read again with whatever changes next: the file that it names may come later
-            loaded.known.0.remove(&file);
-            job = Err(vec![problem]);
-        }
-        loaded.changed.push((job::name_of(&file), job));
     }
     loaded
 }

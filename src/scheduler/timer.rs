@@ -21,10 +21,9 @@ pub(super) struct Timer {
 /// What is set.
 struct Shot {
     at: DateTime<Utc>,
-    instant: Instant,
     id: uuid::Uuid,
-    /// The loop has slept until then.
-    reached: bool,
+    /// Until when the loop may sleep; none when it has.
+    sleep: Option<Instant>,
 }
 
 impl Timer {
@@ -42,13 +41,13 @@ impl Timer {
     /// The loop has slept until it: it need not do so again.
     pub(super) fn reached(&mut self) {
         if let Some(shot) = &mut self.set {
-            shot.reached = true;
+            shot.sleep = None;
         }
     }
 
     /// Until when the loop may sleep.
     pub(super) fn instant(&self) -> Option<Instant> {
-        self.set.as_ref().filter(|shot| !shot.reached).map(|shot| shot.instant)
+        self.set.as_ref().and_then(|shot| shot.sleep)
     }
 
     /// Sets it to `at`, instead of what it was set to. One that cannot be set costs half a second: the loop's tick sees to it.
@@ -79,7 +78,7 @@ impl Timer {
         })
         .map_err(failed)?;
         let id = self.scheduler.add(job).await.map_err(failed)?;
-        self.set = Some(Shot { at, instant, id, reached: false });
+        self.set = Some(Shot { at, id, sleep: Some(instant) });
         Ok(())
     }
 }

@@ -16,8 +16,9 @@ use tokio::sync::mpsc::UnboundedSender;
 pub(super) enum Wake {
     /// Twice a second: the bell of the state database, logs of workers, the watchdog.
     Tick,
-    /// The next due time has come: the timer has gone off, or the loop has slept until it.
+    /// The timer has gone off.
     Timer,
+    /// The loop has slept until the next due time.
     Due,
     /// Something changed in the directory of job files.
     Files,
@@ -26,16 +27,9 @@ pub(super) enum Wake {
     /// Job files were read.
     Loaded(Loaded),
     /// A worker is gone.
-    Gone {
-        claim: Claim,
-        seen: Seen,
-    },
+    Gone { claim: Claim, seen: Seen },
     /// Rows were counted.
-    Counted {
-        job: String,
-        new_rows: Option<u64>,
-        last_ended: Option<DateTime<Utc>>,
-    },
+    Counted { job: String, new_rows: Option<u64>, last_ended: Option<DateTime<Utc>> },
     /// SIGHUP: read everything again.
     Hangup,
     /// SIGTERM or SIGINT: stop; once more: faster.

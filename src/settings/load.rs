@@ -90,7 +90,8 @@ fn file_of(config: Option<&Path>) -> Option<PathBuf> {
     named.or_else(|| PLACES.map(PathBuf::from).into_iter().find(|place| place.is_file()))
 }
 
-/// The directory of job files as the settings name it, whatever else is wrong with them.
+/// The directory of job files as the settings name it, whatever else is wrong with them, which [`load`] has said: settings that
+/// cannot be read at all name none.
 pub fn jobs_dir(config: Option<&Path>) -> PathBuf {
     let text = file_of(config).and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
     let figment = Figment::from(Toml::string(&text)).merge(environment());

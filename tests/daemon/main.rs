@@ -128,14 +128,14 @@ fn a_run_that_takes_too_long_is_ended_with_all_that_it_started() {
 #[test]
 fn a_program_may_write_without_end_and_leave_something_behind() {
     let place = Place::new();
-    let endless =
-        "head -c 3000000 /dev/zero | tr '\\\\0' a; echo; echo '{\\\"metric\\\": \\\"after\\\", \\\"value\\\": 1}'";
-    place.job("endless", &format!("[exec]\ncommand = [\"sh\", \"-c\", \"{endless}\"]\n"));
+    // more than is written down within a second after the program's end
+    let endless = r#"head -c 3000000 /dev/zero | tr '\0' a; echo; seq 1500 | sed 's/.*/{"metric": "m&", "value": &}/'"#;
+    place.job("endless", &format!("[exec]\ncommand = [\"sh\", \"-c\", '''{endless}''']\n"));
     place.job("forks", "[exec]\ncommand = [\"sh\", \"-c\", \"sleep 600 & echo done\"]\n[run]\ntimeout = \"40d\"\n");
     let _daemon = place.daemon();
     let run = place.json(&["trigger", "endless", "--wait", "--json"], 0);
     let shown = place.stdout(&["show", &run["id"].to_string()], 0);
-    assert!(shown.contains("after"), "what follows is read: {shown}");
+    assert!(shown.contains("m1: 1\n") && shown.contains("m1500: 1500\n"), "what follows is read: {shown}");
     // its output stays open for ten minutes
     place.json(&["trigger", "forks", "--wait", "--json"], 0);
 }
