@@ -2,9 +2,13 @@
 
 use super::Error;
 use crate::store::{self, Lead, Owner, Store};
-use rustix::fs::{FlockOperation, flock};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::time::{Duration, Instant};
+
+/// How long a lock is waited for whose daemon is gone, and how often it is tried.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The right to schedule, and the lock that goes with it.
 #[derive(Debug)]
@@ -16,22 +20,33 @@ pub(super) struct Place {
 
 /// Takes the place. [`Error::Locked`] or [`store::Error::Led`] while another daemon has it.
 pub(super) async fn take(store: &Store, owner: &Owner) -> Result<Place, Error> {
-    let lock = lock(store, owner)?;
+    let lock = lock(store, owner).await?;
     let lead = store.take_lead(owner, |holder| !holder.is_alive()).await?;
     Ok(Place { lead, _lock: lock })
 }
 
-fn lock(store: &Store, owner: &Owner) -> Result<Option<File>, Error> {
+/// A program that a killed daemon was about to start has its files, and so its lock, until it is itself: for as long, whoever
+/// comes next waits. One that is alive is told of at once.
+async fn lock(store: &Store, owner: &Owner) -> Result<Option<File>, Error> {
     let Some(path) = store.lock_file() else { return Ok(None) };
     let failed = |source| Error::Lock { path: path.clone(), source };
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    let began = Instant::now();
+    while let Err(error) = file.try_lock() {
+        if let TryLockError::Error(source) = error {
+            return Err(failed(source));
+        }
         let mut pid = String::new();
-        file.read_to_string(&mut pid).map_err(failed)?;
-        return Err(Error::Locked { path: path.clone(), pid: pid.trim().to_owned() });
+        file.rewind().and_then(|()| file.read_to_string(&mut pid)).map_err(failed)?;
+        let pid = pid.trim();
+        let is_there = pid.parse().is_ok_and(|pid| Owner::of_process(pid).is_ok_and(|holder| holder.is_alive()));
+        if is_there || began.elapsed() > PATIENCE {
+            return Err(Error::Locked { path: path.clone(), pid: pid.to_owned() });
+        }
+        tokio::time::sleep(LOOK).await;
     }
-    // for the message above
+    // for whoever finds it locked
     file.set_len(0).map_err(failed)?;
     file.rewind().map_err(failed)?;
     writeln!(file, "{}", owner.pid).map_err(failed)?;

@@ -4,6 +4,7 @@ use super::place::{self, Place, SLOW};
 use super::support::postgres::Cluster;
 use rustix::process::Signal;
 use std::fs;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 fn slow() -> Place {
@@ -120,6 +121,22 @@ fn a_second_daemon_on_one_sqlite_file_is_refused() {
     daemon.kill();
     // the lock is gone with its process
     drop(place.daemon());
+}
+
+/// A program that is about to become another one has what the daemon that was killed had, its lock too.
+#[test]
+fn a_lock_without_its_daemon_is_waited_for() {
+    let place = slow();
+    let mut gone = std::process::Command::new("true").spawn().expect("started");
+    gone.wait().expect("its end");
+    let lock = fs::File::create(place.path("retraind.db.daemon")).expect("a file");
+    lock.lock().expect("locked");
+    writeln!(&lock, "{}", gone.id()).expect("written");
+    let daemon = place.start(&[]);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(place.status().is_empty(), "it waits: {}", daemon.log());
+    drop(lock);
+    place.wait_for("the daemon", || !place.status().is_empty());
 }
 
 #[test]
