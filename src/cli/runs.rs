@@ -156,7 +156,7 @@ async fn log(context: &Context, args: &ShowArgs, output: Output) -> Result<ExitC
             }
             Err(_) if over && at == 0 => {
                 output.say(&format!(
-                    "run {} has no log: only runs that a daemon started have one ({})",
+                    "run {} has no log at {}: only runs that a daemon started have one, until `[runs] keep_for` has passed",
                     args.run,
                     path.display()
                 ));

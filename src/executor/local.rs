@@ -99,19 +99,27 @@ pub fn began(owner: &Owner) -> Duration {
     Duration::from_millis(ticks * (1_000 / TICKS))
 }
 
-/// Runs whose directories hold more than a run that has ended needs.
-pub fn unclean(settings: &Settings) -> io::Result<Vec<i64>> {
+/// Runs that have a directory, the first one first.
+pub fn directories(settings: &Settings) -> io::Result<Vec<i64>> {
     let entries = match fs::read_dir(&settings.runs.dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    let mut unclean = Vec::new();
+    let mut runs = Vec::new();
     for entry in entries {
         let entry = entry?;
-        let run_id = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        if let Some(run_id) = run_id.filter(|_| entry.path().is_dir())
-            && !train::leavings(&entry.path())?.is_empty()
-        {
+        let run_id = entry.file_name().to_str().and_then(|name| name.parse::<i64>().ok());
+        runs.extend(run_id.filter(|_| entry.path().is_dir()));
+    }
+    runs.sort_unstable();
+    Ok(runs)
+}
+
+/// Runs whose directories hold more than a run that has ended needs.
+pub fn unclean(settings: &Settings) -> io::Result<Vec<i64>> {
+    let mut unclean = Vec::new();
+    for run_id in directories(settings)? {
+        if !train::leavings(&settings.runs.of(run_id))?.is_empty() {
             unclean.push(run_id);
         }
     }

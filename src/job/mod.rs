@@ -47,7 +47,7 @@ pub const EXAMPLES: &[(&str, &str)] =
     &[("exec", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/examples/exec.toml")))];
 
 /// A job file is a page of text.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 16;
 
 /// A job as checked: everything it says is possible, everything it leaves out has its default.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod hands;
 mod lead;
+mod leavings;
 mod logs;
 mod look;
 mod reload;
@@ -22,7 +23,6 @@ pub use error::Error;
 
 use self::core::{Action, Core, Event, Limits, Now};
 use crate::alert;
-use crate::executor::local;
 use crate::run::{self, Context, chain};
 use crate::store::{self, JobRow, Owner};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -78,7 +78,7 @@ pub async fn serve(context: Context) -> Result<(), Error> {
             Err(error) => return Err(error),
         };
         run::reconcile(&context).await?;
-        if let Err(error) = clean_up(&context).await {
+        if let Err(error) = leavings::remove_checkpoints(&context).await {
             tracing::warn!(error = %chain(&error), "checkpoints of runs that have ended could not be removed");
         }
         let mut scheduler = Scheduler::new(&context, &owner, place, send.clone(), status).await?;
@@ -87,7 +87,9 @@ pub async fn serve(context: Context) -> Result<(), Error> {
         let over = async { over.await.unwrap_or_default() };
         let (store, settings) = (context.store.clone(), context.settings.clone());
         let alerts = tokio::spawn(alert::serve(store, settings, Arc::new(|_| ()), over));
+        let old = tokio::spawn(leavings::tend(context.clone()));
         let result = scheduler.run(&mut wakes).await;
+        old.abort();
         drop(ending);
         if let Err(panic) = alerts.await {
             tracing::error!(%panic, "the alerts ended before their time; those that are raised stay in the state database");
@@ -110,21 +112,6 @@ pub async fn serve(context: Context) -> Result<(), Error> {
             Err(error) => return Err(error),
         }
     }
-}
-
-/// Removes what runs have left that ended while nobody was there to do it.
-async fn clean_up(context: &Context) -> Result<(), Error> {
-    let settings = &context.settings;
-    let failed = |source| Error::Os { doing: "remove checkpoints", source };
-    for run_id in local::unclean(settings).map_err(failed)? {
-        match context.store.run(run_id).await {
-            Ok(run) if run.state.is_final() => local::clean_up(settings, run_id).map_err(failed)?,
-            // somebody works on it, or will; or it is another database's
-            Ok(_) | Err(store::Error::NoSuchRun(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 /// Waits a moment for another daemon's place. True: a signal said stop.

@@ -114,6 +114,9 @@ impl Default for Registry {
 pub struct Runs {
     /// Directory of the runs' logs and checkpoints: `DIR/RUN/`.
     pub dir: PathBuf,
+    /// How long after a run's end the daemon removes its directory.
+    #[serde(with = "crate::duration")]
+    pub keep_for: Duration,
 }
 
 impl Runs {
@@ -125,7 +128,7 @@ impl Runs {
 
 impl Default for Runs {
     fn default() -> Self {
-        Self { dir: PathBuf::from("runs") }
+        Self { dir: PathBuf::from("runs"), keep_for: Duration::from_hours(24 * 365) }
     }
 }
 

@@ -8,7 +8,10 @@ mod support;
 mod crashes;
 mod place;
 mod resume;
+#[path = "../crash/small.rs"]
+mod small;
 mod systemd;
+mod volume;
 
 use place::{Place, SLOW};
 use std::fs;
@@ -138,6 +141,25 @@ fn a_program_may_write_without_end_and_leave_something_behind() {
     assert!(shown.contains("m1: 1\n") && shown.contains("m1500: 1500\n"), "what follows is read: {shown}");
     // its output stays open for ten minutes
     place.json(&["trigger", "forks", "--wait", "--json"], 0);
+}
+
+#[test]
+fn what_a_run_left_is_removed_when_it_is_old_and_its_row_is_not() {
+    let place = Place::new();
+    place.job("quick", "[exec]\ncommand = [\"true\"]\n");
+    let daemon = place.daemon();
+    place.json(&["trigger", "quick", "--wait", "--json"], 0);
+    daemon.stop();
+    let log = place.path("runs/1/worker.log");
+    assert!(log.is_file());
+    place.daemon().stop();
+    assert!(log.is_file(), "a year has not passed");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let daemon = place.start(&[("RETRAIND_RUNS__KEEP_FOR", "1s")]);
+    place.wait_for("its removal", || !log.exists());
+    assert_eq!(place.show(1)["state"], "succeeded");
+    assert!(place.stderr(&["show", "1", "--log"], 0).contains("keep_for"));
+    daemon.stop();
 }
 
 #[test]

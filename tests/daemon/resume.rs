@@ -1,12 +1,9 @@
 //! A training whose processes are killed goes on from its checkpoint and ends in the bytes of an undisturbed one.
 
-#[path = "../crash/small.rs"]
-mod small;
-
 use super::place::{self, Place};
+use super::small::{self, Made};
 use rustix::process::Signal;
 use safetensors::SafeTensors;
-use small::Made;
 use std::fs;
 use std::sync::OnceLock;
 
