@@ -147,22 +147,39 @@ pub(super) fn correlate<S: Simd>(
     rows: usize,
     out: &mut [f32],
 ) {
+    // the smallest number of registers is one that the compiler knows: twice as fast
+    match (rows, S::F32_LANES) {
+        (LANES, 16) => correlate_in::<S, 1>(simd, (x, n_x), (d, n_d), rows, out),
+        (LANES, 8) => correlate_in::<S, 2>(simd, (x, n_x), (d, n_d), rows, out),
+        _ => correlate_in::<S, 0>(simd, (x, n_x), (d, n_d), rows, out),
+    }
+}
+
+/// With `L` registers to a row of `rows` windows; 0: with as many as there are.
+#[inline(always)]
+fn correlate_in<S: Simd, const L: usize>(
+    simd: S,
+    (x, n_x): (&[f32], usize),
+    (d, n_d): (&[f32], usize),
+    rows: usize,
+    out: &mut [f32],
+) {
     for (j, width) in pieces(n_d, 3) {
         for (k, height) in pieces(n_x, 4) {
             let place = Place { k, j, n_x, n_d, rows };
             match (height, width) {
-                (4, 3) => correlate_tile::<S, 4, 3>(simd, x, d, place, out),
-                (3, 3) => correlate_tile::<S, 3, 3>(simd, x, d, place, out),
-                (2, 3) => correlate_tile::<S, 2, 3>(simd, x, d, place, out),
-                (1, 3) => correlate_tile::<S, 1, 3>(simd, x, d, place, out),
-                (4, 2) => correlate_tile::<S, 4, 2>(simd, x, d, place, out),
-                (3, 2) => correlate_tile::<S, 3, 2>(simd, x, d, place, out),
-                (2, 2) => correlate_tile::<S, 2, 2>(simd, x, d, place, out),
-                (1, 2) => correlate_tile::<S, 1, 2>(simd, x, d, place, out),
-                (4, _) => correlate_tile::<S, 4, 1>(simd, x, d, place, out),
-                (3, _) => correlate_tile::<S, 3, 1>(simd, x, d, place, out),
-                (2, _) => correlate_tile::<S, 2, 1>(simd, x, d, place, out),
-                _ => correlate_tile::<S, 1, 1>(simd, x, d, place, out),
+                (4, 3) => correlate_tile::<S, L, 4, 3>(simd, x, d, place, out),
+                (3, 3) => correlate_tile::<S, L, 3, 3>(simd, x, d, place, out),
+                (2, 3) => correlate_tile::<S, L, 2, 3>(simd, x, d, place, out),
+                (1, 3) => correlate_tile::<S, L, 1, 3>(simd, x, d, place, out),
+                (4, 2) => correlate_tile::<S, L, 4, 2>(simd, x, d, place, out),
+                (3, 2) => correlate_tile::<S, L, 3, 2>(simd, x, d, place, out),
+                (2, 2) => correlate_tile::<S, L, 2, 2>(simd, x, d, place, out),
+                (1, 2) => correlate_tile::<S, L, 1, 2>(simd, x, d, place, out),
+                (4, _) => correlate_tile::<S, L, 4, 1>(simd, x, d, place, out),
+                (3, _) => correlate_tile::<S, L, 3, 1>(simd, x, d, place, out),
+                (2, _) => correlate_tile::<S, L, 2, 1>(simd, x, d, place, out),
+                _ => correlate_tile::<S, L, 1, 1>(simd, x, d, place, out),
             }
         }
     }
@@ -179,7 +196,7 @@ struct Place {
 }
 
 #[inline(always)]
-fn correlate_tile<S: Simd, const K: usize, const J: usize>(
+fn correlate_tile<S: Simd, const L: usize, const K: usize, const J: usize>(
     simd: S,
     x: &[f32],
     d: &[f32],
@@ -187,7 +204,7 @@ fn correlate_tile<S: Simd, const K: usize, const J: usize>(
     out: &mut [f32],
 ) {
     let mut sums = [[simd.splat_f32s(0.0); J]; K];
-    let lanes = rows / S::F32_LANES;
+    let lanes = if L > 0 { L } else { rows / S::F32_LANES };
     for (x, d) in x.chunks_exact(n_x * rows).zip(d.chunks_exact(n_d * rows)) {
         let (x, _) = S::as_simd_f32s(&x[k * rows..(k + K) * rows]);
         let (d, _) = S::as_simd_f32s(&d[j * rows..(j + J) * rows]);
