@@ -334,10 +334,25 @@ async fn a_wrong_password_can_be_mended() {
     place.settings.smtp.password = Some("wrong".to_owned());
     place.raise(&place.diverging("views").await).await;
     assert_eq!(place.after(minutes(1)).await.postponed, 1, "a person can correct it");
-    assert!(place.last_error().await.contains("login"), "{}", place.last_error().await);
+    let error = place.last_error().await;
+    assert!(error.contains("login") && error.contains("535"), "{error}");
     place.settings.smtp.password = Some(PASSWORD.to_owned());
     assert_eq!(place.after(minutes(2)).await.sent, 1);
     assert_eq!(host.mails().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_beyond_ascii_reach_servers_that_know_no_others() {
+    let (host, _server, mut place) = place().await;
+    place.settings.alerting.host = Some("Trainér".to_owned());
+    place.settings.smtp.from = None;
+    place.settings.smtp.to = vec!["Jürgen Müller <juergen@exämple.de>".to_owned()];
+    place.raise(&place.diverging("views").await).await;
+    assert_eq!(place.after(minutes(1)).await.sent, 1, "{}", place.last_error().await);
+    let mail = &host.mails()[0];
+    assert_eq!(mail["to"][0], serde_json::json!(["Jürgen Müller", "juergen@xn--exmple-cua.de"]));
+    assert_eq!(mail["from"][0], serde_json::json!(["retraind", "retraind@xn--trainr-fva"]));
+    assert!(mail["headers"]["Subject"].as_str().is_some_and(|subject| subject.starts_with("[Trainér] ")), "{mail:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,7 +86,7 @@ def parsed(content):
 
 def authenticator(server, session, envelope, mechanism, data):
     fine = data.login == USER and data.password == PASSWORD
-    return AuthResult(success=fine)
+    return AuthResult(success=fine, handled=False)
 
 
 async def serve(directory, context, options):

@@ -12,7 +12,6 @@ pub(super) fn advise(condition: Condition) -> Condition {
     let show = format!("retraind show {run}");
     let cancel = format!("retraind cancel {run}");
     let again = format!("retraind run {job}");
-    let check = format!("retraind check jobs/{job}.toml");
     let (done, advice, commands): (&str, &[&str], Vec<String>) = match condition.rule {
         Rule::TrainingLongerThan => (
             "Nothing: the training goes on.",
@@ -31,14 +30,14 @@ pub(super) fn advise(condition: Condition) -> Condition {
             "Nothing: the training goes on to its patience or its last epoch, and the weights of its best epoch are kept.",
             &[
                 "If the loss was flat from the start, the learning rate may be too small or the newest rows constant.",
-                "If it fell and then stayed, a smaller `patience` saves the time.",
+                "If it fell and then stayed, fewer `epochs` (in recipe `level` a smaller `patience`) save the time.",
             ],
             vec![show, cancel],
         ),
         Rule::NoBetterThanNaive => (
             "The version is registered with its scores beside those of the naive forecasts.",
             &[
-                "To keep such versions out of service, set `skill_min = 0` in the job's [gate].",
+                "`skill_min = 0` in the job's [gate], as in the shipped jobs, keeps such versions out of service.",
                 "More data, another recipe or more patience may help; more epochs alone do not.",
             ],
             vec![show, format!("retraind models {target}")],
@@ -100,7 +99,7 @@ pub(super) fn advise(condition: Condition) -> Condition {
         Rule::JobFileBroken => (
             "The job goes on as the file said before, if it was right before.",
             &["Correct the file; it is read again by itself."],
-            vec![check],
+            vec!["retraind check".to_owned()],
         ),
         Rule::MissedFire => (
             "The job's next start is by its triggers.",

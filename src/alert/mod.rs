@@ -31,10 +31,11 @@ pub use outbox::{Deliveries, compose, deliver_all, test};
 
 use crate::error::chain;
 use crate::event::Listener;
+use crate::job::{Alerts, Job};
 use crate::settings::Settings;
 use crate::store::{self, NewAlert, Store};
 use chrono::Utc;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 use watcher::Watcher;
@@ -99,10 +100,22 @@ async fn end(
 pub async fn forget_jobs(store: &Store, gone: &BTreeSet<String>) -> Result<(), store::Error> {
     for alert in store.open_alerts().await? {
         let Ok(rule) = alert.rule.parse::<Rule>() else { continue };
-        let of_the_job =
-            matches!(rule, Rule::JobFileBroken | Rule::Paused | Rule::NoNewData) || rule.is_of_a_champion();
-        if of_the_job && alert.resolved_at.is_none() && gone.contains(&alert.job) {
+        if !rule.ends_with_its_run() && alert.resolved_at.is_none() && gone.contains(&alert.job) {
             end(store, rule, &alert.job, &alert.target, Some(&alert.onset), "the job's file is gone").await?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends what is said of jobs that do not ask for it any more.
+pub async fn forget_rules<'a>(store: &Store, jobs: impl Iterator<Item = &'a Job>) -> Result<(), store::Error> {
+    let limits: BTreeMap<&str, &Alerts> = jobs.map(|job| (job.name.as_str(), &job.alerts)).collect();
+    for alert in store.open_alerts().await? {
+        let Ok(rule) = alert.rule.parse::<Rule>() else { continue };
+        let off = limits.get(alert.job.as_str()).is_some_and(|limits| !rule.is_on(limits));
+        if off && !rule.ends_with_its_run() && alert.resolved_at.is_none() {
+            let how = "its job asks for it no more";
+            end(store, rule, &alert.job, &alert.target, Some(&alert.onset), how).await?;
         }
     }
     Ok(())
@@ -126,6 +139,8 @@ pub async fn serve(store: Store, settings: Settings, listener: Listener, shutdow
                 let watching = agenda.runs || watcher.is_watching();
                 if watching {
                     watcher.look(now).await?;
+                } else {
+                    watcher.count();
                 }
                 let mut told = 0;
                 if watching || agenda.alerts {

@@ -39,7 +39,10 @@ pub(super) fn plan(alerts: &[Alert], silences: &[Silence], now: DateTime<Utc>, t
     let mut plan = Plan::default();
     let mut waiting: BTreeMap<&str, Vec<(DateTime<Utc>, Due)>> = BTreeMap::new();
     for alert in alerts {
-        let hidden = is_silenced(alert, silences, now) || alerts.iter().any(|source| inhibits(source, alert));
+        // who was told that it holds also hears that it is over
+        let to_be_ended = alert.state == AlertState::Resolved && alert.told == Told::Firing;
+        let hidden =
+            is_silenced(alert, silences, now) || (!to_be_ended && alerts.iter().any(|source| inhibits(source, alert)));
         let Some((notice, to, due)) = next(alert, timing) else { continue };
         let telling = Telling { alert_id: alert.id, from: alert.told, to };
         match (hidden, alert.state) {
@@ -59,7 +62,10 @@ pub(super) fn plan(alerts: &[Alert], silences: &[Silence], now: DateTime<Utc>, t
         // what would be told within the time that a group waits goes along
         let soon = now + timing.group_wait;
         let group = notices.into_iter().filter(|notice| is_due(notice) || notice.0 <= soon).map(|(_, due)| due);
-        plan.groups.insert(topic.to_owned(), group.collect());
+        let mut group: Vec<Due> = group.collect();
+        // what is new comes before what is over
+        group.sort_by_key(|due| due.notice == Notice::Recovery);
+        plan.groups.insert(topic.to_owned(), group);
     }
     plan
 }
@@ -192,7 +198,8 @@ mod tests {
         let failed = alert(2, Rule::RunFailed);
         check(&[alert(1, Rule::TrainingLongerThan), failed.clone()], &[], 30, &["firing 2"], &[]);
         check(&[over(alert(1, Rule::TrainingLongerThan), 20), failed.clone()], &[], 30, &["firing 2"], &[1]);
-        check(&[over(told(alert(1, Rule::TrainingLongerThan), 1), 20), failed.clone()], &[], 60, &["firing 2"], &[1]);
+        let told = over(told(alert(1, Rule::TrainingLongerThan), 1), 20);
+        check(&[told, failed.clone()], &[], 60, &["firing 2, recovery 1"], &[]);
         // of another run it does not
         let other = Alert { run_id: Some(9), ..alert(1, Rule::TrainingLongerThan) };
         check(&[other, failed.clone()], &[], 30, &["firing 1, firing 2"], &[]);

@@ -22,7 +22,7 @@ pub(super) async fn look(store: &Store, settings: &Settings, now: DateTime<Utc>)
         .filter_map(|job| job.alerts.no_new_data_for.map(|limit| (job, limit)))
         .collect();
     if jobs.is_empty() {
-        return Ok(());
+        return resolve(store, Rule::SourceDown, "", None, "no job asks for new rows any more").await.map(drop);
     }
     let source = &settings.source;
     let newest = async { Source::connect(&source.url, &source.table, source.statement_timeout).await?.newest().await };

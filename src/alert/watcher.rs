@@ -10,7 +10,7 @@ use crate::host::{Cgroup, Memory};
 use crate::job::Alerts;
 use crate::registry::Registry;
 use crate::settings::Settings;
-use crate::store::{self, Owner, Run, Store, Training};
+use crate::store::{self, Owner, Run, RunState, Store, Training};
 use crate::watch::{Change, MemoryWatch, TrainingWatch, run_longer_than};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +26,10 @@ pub(super) struct Watcher {
     /// This host's name: memory of others cannot be seen from here.
     host: Option<String>,
     runs: BTreeMap<i64, Watched>,
+    /// The control group that this process shares with the workers it starts, with the kernel's kills in it at the last look.
+    own: Option<(Cgroup, u64)>,
+    /// A kill was told at this look.
+    killed: bool,
     /// What was found and could not be written down yet, because the database was away.
     queue: VecDeque<Step>,
 }
@@ -91,7 +95,8 @@ impl Watcher {
     pub(super) fn new(store: Store, settings: &Settings, listener: Listener) -> Self {
         let registry = Registry::at(&settings.registry.dir);
         let host = Owner::this_process().ok().map(|owner| owner.host);
-        Self { store, registry, listener, host, runs: BTreeMap::new(), queue: VecDeque::new() }
+        let own = Cgroup::of(std::process::id()).and_then(counted);
+        Self { store, registry, listener, host, runs: BTreeMap::new(), own, killed: false, queue: VecDeque::new() }
     }
 
     /// Whether there is something that was seen and not seen to its end.
@@ -112,7 +117,7 @@ impl Watcher {
             if let Some(mut watched) = self.runs.remove(&run.id) {
                 let mut steps = watched.end(&run);
                 steps.extend(ended::steps(&self.store, &self.registry, &run, &watched.limits).await?);
-                self.queue.extend(addressed(steps, &watched.limits));
+                self.take(steps, &watched.limits);
             }
             self.queue.push_back(Step::RunDone(run.id));
             self.write().await?;
@@ -124,11 +129,39 @@ impl Watcher {
             self.look_at(&run, now).await?;
             if let Some(mut watched) = self.runs.remove(&id) {
                 let steps = watched.end(&run);
-                self.queue.extend(addressed(steps, &watched.limits));
+                self.take(steps, &watched.limits);
             }
             self.write().await?;
         }
+        self.count();
         Ok(())
+    }
+
+    /// Says for whom the job's alerts are, and puts them into the queue.
+    fn take(&mut self, steps: Vec<Step>, limits: &Alerts) {
+        for step in steps {
+            self.queue.push_back(match step {
+                Step::Raise(condition) => {
+                    self.killed |= condition.rule == Rule::OutOfMemory;
+                    Step::raise(condition.addressed(limits))
+                }
+                step => step,
+            });
+        }
+    }
+
+    /// Counts the kernel's kills, as of now: those until now are no run's that begins later. One that was told is nobody else's.
+    pub(super) fn count(&mut self) {
+        self.own = Cgroup::of(std::process::id()).and_then(counted);
+        if std::mem::take(&mut self.killed)
+            && let Some((group, kills)) = &self.own
+        {
+            for (_, of_the_run, known) in self.runs.values_mut().filter_map(|watched| watched.cgroup.as_mut()) {
+                if of_the_run.path() == group.path() {
+                    *known = *kills;
+                }
+            }
+        }
     }
 
     /// Writes down what was found, in order.
@@ -160,7 +193,9 @@ impl Watcher {
                     && alert.rule == Rule::MemoryAbovePercent.as_str()
                     && alert.resolved_at.is_none()
             });
-            self.runs.insert(run.id, Watched::new(run, memory, now));
+            // one that the scheduler started may have been killed before it was seen
+            let group = self.own.clone().filter(|_| run.supervised);
+            self.runs.insert(run.id, Watched::new(run, memory, group, now));
         }
         let trainings = self.store.trainings(run.id).await?;
         let host = self.host.clone();
@@ -180,19 +215,20 @@ impl Watcher {
         if run.ended_at.is_none() {
             steps.extend(watched.look_at_run(run, now, host.as_deref()));
         }
-        self.queue.extend(addressed(steps, &watched.limits));
+        let limits = watched.limits.clone();
+        self.take(steps, &limits);
         Ok(())
     }
 }
 
 impl Watched {
-    fn new(run: &Run, memory_fires: bool, now: DateTime<Utc>) -> Self {
+    fn new(run: &Run, memory_fires: bool, group: Option<(Cgroup, u64)>, now: DateTime<Utc>) -> Self {
         let limits = ended::limits_of(run);
         Self {
             clock: run.started_at.map(|started| Clock::since(started, now)),
             slow: false,
             memory: MemoryWatch::new(limits.memory_above_percent, memory_fires),
-            cgroup: None,
+            cgroup: group.map(|(group, kills)| (run.attempt, group, kills)),
             targets: BTreeMap::new(),
             limits,
         }
@@ -253,9 +289,13 @@ impl Watched {
         let Some(owner) = run.owner.as_ref().filter(|owner| Some(owner.host.as_str()) == host) else { return steps };
         let Ok(pid) = u32::try_from(owner.pid) else { return steps };
         steps.extend(self.killed(run));
-        if self.cgroup.as_ref().is_none_or(|(attempt, ..)| *attempt != run.attempt) {
-            self.cgroup = Cgroup::of(pid).and_then(|group| group.oom_kills().map(|kills| (run.attempt, group, kills)));
-        }
+        let group = Cgroup::of(pid);
+        self.cgroup = match (group, self.cgroup.take()) {
+            // what was killed since the attempt before is this one's
+            (Some(group), Some((_, same, kills))) if group.path() == same.path() => Some((run.attempt, group, kills)),
+            (Some(group), _) => counted(group).map(|(group, kills)| (run.attempt, group, kills)),
+            (None, known) => known,
+        };
         let Ok(memory) = Memory::nearest(pid) else { return steps };
         if let Some(change) = self.memory.sample(memory.used_percent(), now) {
             let mut found = step(run, None, run.attempt, change, now);
@@ -273,7 +313,8 @@ impl Watched {
         let (attempt, group, before) = self.cgroup.as_ref()?;
         let gone =
             run.attempt != *attempt || run.ended_at.is_some() || !run.owner.as_ref().is_some_and(Owner::is_alive);
-        if !gone || !self.limits.out_of_memory {
+        let done = matches!(run.state, RunState::Succeeded | RunState::Rejected);
+        if !gone || done || !self.limits.out_of_memory {
             return None;
         }
         let kills = group.oom_kills().filter(|kills| kills > before)?;
@@ -309,12 +350,9 @@ fn step(run: &Run, target: Option<&str>, attempt: i64, change: Change, since: Da
     }
 }
 
-/// Says for whom the job's alerts are.
-fn addressed(steps: Vec<Step>, limits: &Alerts) -> impl Iterator<Item = Step> {
-    steps.into_iter().map(|step| match step {
-        Step::Raise(condition) => Step::raise(condition.addressed(limits)),
-        step => step,
-    })
+fn counted(group: Cgroup) -> Option<(Cgroup, u64)> {
+    let kills = group.oom_kills()?;
+    Some((group, kills))
 }
 
 fn whose(memory: &Memory) -> String {

@@ -79,19 +79,19 @@ pub(super) fn check(args: &Args, config: Option<&Path>, output: Output) -> Resul
         Some(file) => vec![file],
         None => Vec::new(),
     };
-    let mut read = Vec::new();
     let names: Vec<String> = files.iter().map(|file| job::stem(file)).collect();
+    let after: Vec<(PathBuf, String)> =
+        files.iter().filter_map(|file| Some((file.clone(), job::starts_after(file)?))).collect();
     for file in files {
         match Job::read(&file, &[]) {
-            Ok(job) => read.push((file, job)),
+            Ok(job) => jobs.push(checked(file, &job)),
             Err(found) => problems.extend(found),
         }
     }
     // one file alone may name a job that lies elsewhere
     if args.path.as_ref().is_none_or(|path| path.is_dir()) {
-        problems.extend(job::check_together(&read, &names));
+        problems.extend(job::check_together(&after, &names));
     }
-    jobs.extend(read.into_iter().map(|(file, job)| checked(file, &job)));
     let code = if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(CONFIG) };
     if args.json {
         output.json(&Report { jobs, problems })?;

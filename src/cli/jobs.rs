@@ -74,9 +74,11 @@ pub(super) async fn list(args: &ListArgs, config: Option<&Path>, output: Output)
     let mut files: BTreeMap<String, Result<Job, Vec<Problem>>> = BTreeMap::new();
     let found = job::files(&dir).map_err(|problem| vec![problem])?;
     let names: Vec<String> = found.iter().map(|file| job::stem(file)).collect();
+    let after: Vec<_> = found.iter().filter_map(|file| Some((file.clone(), job::starts_after(file)?))).collect();
+    let together = job::check_together(&after, &names);
     for file in found {
-        let read = Job::read(&file, &[]).and_then(|job| match job::misses_another(&file, &job, &names) {
-            Some(problem) => Err(vec![problem]),
+        let read = Job::read(&file, &[]).and_then(|job| match together.iter().find(|problem| problem.file == file) {
+            Some(problem) => Err(vec![problem.clone()]),
             None => Ok(job),
         });
         files.insert(job::stem(&file), read);

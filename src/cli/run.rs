@@ -4,9 +4,9 @@ use super::exit::{Failure, GATE_REFUSED};
 use super::output::{Column, Output, measure, number, skill, text};
 use super::progress::Progress;
 use crate::alert;
-use crate::evaluate::{Naive, Scores};
+use crate::evaluate::{Errors, Naive, Scores};
 use crate::job::{self, Job};
-use crate::run::{self, Context, RunReport};
+use crate::run::{self, Context, RunReport, TargetReport};
 use crate::settings;
 use std::path::Path;
 use std::process::ExitCode;
@@ -131,17 +131,16 @@ pub(super) fn summary(report: &RunReport, output: Output) -> std::io::Result<()>
         .targets
         .iter()
         .map(|target| {
-            let (row, scores) = (&target.row, target.metrics.as_ref());
-            let naive = |which: Naive| scores.and_then(|s| s.naive.get(&which)).map(|n| measure(n.scaled.mae));
+            let (row, scores) = (&target.row, Shown::of(target));
             let verdict = row.verdict.clone().unwrap_or_else(|| row.state.to_string());
             vec![
                 row.target.clone(),
                 cell(row.epochs.map(|n| n.to_string())),
-                cell(scores.map(|s| measure(s.own.scaled.mae))),
-                cell(scores.map(|s| measure(s.own.scaled.mse))),
-                cell(naive(Naive::LastValue)),
-                cell(naive(Naive::Drift)),
-                cell(naive(Naive::SeasonalDrift)),
+                cell(scores.map(|s| measure(s.mae))),
+                cell(scores.map(|s| measure(s.mse))),
+                cell(scores.and_then(|s| s.naive[0]).map(measure)),
+                cell(scores.and_then(|s| s.naive[1]).map(measure)),
+                cell(scores.and_then(|s| s.naive[2]).map(measure)),
                 cell(scores.map(|s| skill(s.skill))),
                 verdict,
                 cell(row.version.clone()),
@@ -152,7 +151,9 @@ pub(super) fn summary(report: &RunReport, output: Output) -> std::io::Result<()>
     output.table(&COLUMNS, &rows)?;
     for target in &report.targets {
         let (row, name) = (&target.row, &target.row.target);
-        if row.verdict.as_deref() == Some("rejected") {
+        if target.evaluation.is_some() {
+            output.line(&format!("{name}: {}", row.reasons.join("; ")))?;
+        } else if row.verdict.as_deref() == Some("rejected") {
             let failed: Vec<&str> = target.rules.iter().filter(|r| !r.passed).map(|r| r.reason.as_str()).collect();
             let stays = target
                 .parent_champion
@@ -171,6 +172,30 @@ pub(super) fn summary(report: &RunReport, output: Output) -> std::io::Result<()>
         }
     }
     Ok(())
+}
+
+/// What the table shows of what was measured, by the run that made a version or by an evaluation.
+#[derive(Clone, Copy)]
+struct Shown {
+    mae: f64,
+    mse: f64,
+    /// Last value, drift, seasonal drift.
+    naive: [Option<f64>; 3],
+    skill: Option<f64>,
+}
+
+impl Shown {
+    fn of(target: &TargetReport) -> Option<Self> {
+        if let Some(scores) = &target.metrics {
+            let naive = [Naive::LastValue, Naive::Drift, Naive::SeasonalDrift]
+                .map(|which| scores.naive.get(&which).map(|naive| naive.scaled.mae));
+            let Errors { mae, mse, .. } = scores.own.scaled;
+            return Some(Self { mae, mse, naive, skill: scores.skill });
+        }
+        let found = target.evaluation.as_ref()?;
+        let naive = [found.mae_last_value, found.mae_drift, found.mae_seasonal];
+        Some(Self { mae: found.mae, mse: found.mse, naive, skill: found.skill })
+    }
 }
 
 fn useless(scores: &Scores) -> String {

@@ -172,12 +172,19 @@ fn at_least_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::E
 /// Mail addresses, each with or without a name before it.
 pub(crate) fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
-    match texts.iter().find(|text| text.parse::<Mailbox>().is_err()) {
-        None => Ok(texts),
-        Some(text) => Err(D::Error::custom(format!(
-            "`{text}` is no mail address, such as \"ann@example.org\" or \"Ann Example <ann@example.org>\""
-        ))),
+    for text in &texts {
+        let Ok(mailbox) = text.parse::<Mailbox>() else {
+            return Err(D::Error::custom(format!(
+                "`{text}` is no mail address, such as \"ann@example.org\" or \"Ann Example <ann@example.org>\""
+            )));
+        };
+        if !mailbox.email.user().is_ascii() {
+            return Err(D::Error::custom(format!(
+                "`{text}`: only ASCII may stand before the @, since few mail servers take more (SMTPUTF8)"
+            )));
+        }
     }
+    Ok(texts)
 }
 
 #[expect(clippy::ref_option, reason = "serde's signature")]

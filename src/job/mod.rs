@@ -19,7 +19,7 @@ pub use kind::Kind;
 pub use policy::{Executor, Overlap, Policy};
 pub use predict::Predict;
 pub use retrain::{Challenger, Retrain};
-pub use together::{check_together, misses_another};
+pub use together::{check_together, is_in_a_circle, misses_another, starts_after};
 
 use crate::document::Problem;
 use crate::gate::Rules;
@@ -229,6 +229,12 @@ mod tests {
         check("[predict]\n[gate]\nmae_max = 1\n", &["w.toml:2:1: a job of kind `predict` makes no versions"]);
         check("[exec]\ncommand = []\n", &["w.toml:2:11: names no program"]);
         check("[retrain]\n[run]\nattempts = 0\n", &["w.toml:3:12: must be a whole number from 1"]);
+        check(
+            "[retrain]\n[exec]\ncommand = []\n[trigger.cron]\nschedule = \"0 0 31 2 *\"\n",
+            &["is a second kind", "command", "w.toml:5:12"],
+        );
+        check("[trigger.cron]\nschedule = \"61 * * * *\"\n", &["has no kind", "w.toml:2:12"]);
+        check("[exec]\n[trigger.cron]\nschedule = \"61 * * * *\"\n", &["missing field `command`", "w.toml:3:12"]);
         check("[retrain]\n[trigger.degradation]\nmae_ratio = 1\n", &["w.toml:3:13: must be a number above 1"]);
         check("[retrain]\n[trigger.after]\njob = \"w\"\n", &["w.toml:3:7: is this job itself"]);
         check("[retrian]\n", &["w.toml:1:2: unknown field `retrian`"]);

@@ -40,21 +40,23 @@ impl Spec {
         };
         let mut problems = Vec::new();
         let mut kinds = self.kinds();
-        if kinds.is_empty() {
+        for kind in &mut kinds {
+            if let Kind::Retrain(retrain) = kind {
+                retrain.default_to_recipe(|key| places.find(&format!("retrain.{key}")).is_some());
+            }
+        }
+        if let [first, others @ ..] = &kinds[..] {
+            for second in others {
+                let message = format!("is a second kind beside `{}`", first.name());
+                problems.push(at(second.name(), message).help("a job does one thing; make two files of it"));
+            }
+        } else {
             let problem = Problem::general(file, "has no kind, so there is nothing to do");
             let names = Kind::NAMES.map(|name| format!("[{name}]")).join(", ");
-            return Err(vec![problem.help(format!("say what the job does by a table of that name: one of {names}"))]);
+            problems.push(problem.help(format!("say what the job does by a table of that name: one of {names}")));
         }
-        let mut kind = kinds.remove(0);
-        if let Kind::Retrain(retrain) = &mut kind {
-            retrain.default_to_recipe(|key| places.find(&format!("retrain.{key}")).is_some());
-        }
-        for second in kinds {
-            let message = format!("is a second kind beside `{}`", kind.name());
-            problems.push(at(second.name(), message).help("a job does one thing; make two files of it"));
-        }
-        let tables = [("trigger", self.trigger.check()), (kind.name(), kind.check())];
-        let flaws = tables.into_iter().flat_map(|(table, flaws)| flaws.into_iter().map(move |flaw| flaw.within(table)));
+        let tables = kinds.iter().map(|kind| (kind.name(), kind.check())).chain([("trigger", self.trigger.check())]);
+        let flaws = tables.flat_map(|(table, flaws)| flaws.into_iter().map(move |flaw| flaw.within(table)));
         for flaw in flaws {
             let problem = at(&flaw.key, flaw.message);
             problems.push(match flaw.help {
@@ -65,6 +67,7 @@ impl Spec {
         if self.trigger.after.as_ref().is_some_and(|after| after.job == name) {
             problems.push(at("trigger.after.job", "is this job itself".to_owned()));
         }
+        let Some(kind) = kinds.into_iter().next() else { return Err(problems) };
         if self.gate.is_some() && !kind.makes_versions() {
             let message = format!("a job of kind `{}` makes no versions that a gate could judge", kind.name());
             problems.push(at("gate", message));

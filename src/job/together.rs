@@ -1,44 +1,45 @@
 //! What no file alone can tell: whether the jobs of a directory fit together.
 
-use super::Job;
 use crate::document::Problem;
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
+use toml_edit::Document;
 
 /// A job that is to start after one that no file is named for.
-pub fn misses_another(file: &Path, job: &Job, names: &[String]) -> Option<Problem> {
-    let before = &job.triggers.after.as_ref()?.job;
+pub fn misses_another(file: &Path, before: &str, names: &[String]) -> Option<Problem> {
     let message = format!("`[trigger.after] job` names `{before}`, and there is no such job");
-    let missing = !names.contains(before);
+    let missing = !names.iter().any(|name| name == before);
     missing.then(|| Problem::general(file, message).help(format!("there is: {}", names.join(", "))))
 }
 
-/// Problems of jobs that name each other: a job that is not there, a circle. `names` are those of all files, broken ones too.
-pub fn check_together(jobs: &[(PathBuf, Job)], names: &[String]) -> Vec<Problem> {
-    let upstream: BTreeMap<&str, &str> = jobs
-        .iter()
-        .filter_map(|(_, job)| Some((job.name.as_str(), job.triggers.after.as_ref()?.job.as_str())))
-        .collect();
-    let mut problems = Vec::new();
-    for (file, job) in jobs {
-        let Some(&before) = upstream.get(job.name.as_str()) else { continue };
-        if let Some(problem) = misses_another(file, job, names) {
-            problems.push(problem);
-            continue;
-        }
-        let mut way = vec![job.name.as_str()];
-        let mut at = before;
-        while !way.contains(&at) {
-            way.push(at);
-            let Some(&next) = upstream.get(at) else { break };
-            at = next;
-        }
-        if at == job.name {
-            let message = format!("starts after itself: {} → {at}", way.join(" → "));
-            problems.push(Problem::general(file, message).help("take one of the `[trigger.after]` away"));
-        }
+/// A job that starts after itself by way of others. `upstream` says of each job after which one it starts.
+pub fn is_in_a_circle(file: &Path, name: &str, upstream: &BTreeMap<String, String>) -> Option<Problem> {
+    let mut way = vec![name];
+    let mut at = upstream.get(name)?.as_str();
+    while !way.contains(&at) {
+        way.push(at);
+        at = upstream.get(at)?;
     }
-    problems
+    let message = format!("starts after itself: {} → {at}", way.join(" → "));
+    (at == name).then(|| Problem::general(file, message).help("take one of the `[trigger.after]` away"))
+}
+
+/// Problems of jobs that name each other: a job that is not there, a circle. Of each file, after which job its job starts;
+/// `names` are those of all files.
+pub fn check_together(after: &[(PathBuf, String)], names: &[String]) -> Vec<Problem> {
+    let upstream = after.iter().map(|(file, before)| (super::stem(file), before.clone())).collect();
+    let found = |(file, before): &(PathBuf, String)| {
+        misses_another(file, before, names).or_else(|| is_in_a_circle(file, &super::stem(file), &upstream))
+    };
+    after.iter().filter_map(found).collect()
+}
+
+/// After which job that of a file starts, also where other things are wrong with the file.
+pub fn starts_after(file: &Path) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let document = Document::parse(text).ok()?;
+    Some(document.get("trigger")?.get("after")?.get("job")?.as_str()?.to_owned())
 }
 
 #[cfg(test)]
@@ -46,17 +47,11 @@ mod tests {
     use super::*;
 
     fn check(jobs: &[(&str, Option<&str>)], expected: &[&str]) {
-        let jobs: Vec<(PathBuf, Job)> = jobs
-            .iter()
-            .map(|(name, after)| {
-                let file = Path::new(name).with_extension("toml");
-                let after = after.map_or_else(String::new, |job| format!("[trigger.after]\njob = \"{job}\"\n"));
-                let job = Job::parse(&file, &format!("[predict]\n{after}"), &[]).expect("a job");
-                (file, job)
-            })
-            .collect();
-        let names: Vec<String> = jobs.iter().map(|(_, job)| job.name.clone()).collect();
-        let found: Vec<String> = check_together(&jobs, &names).iter().map(ToString::to_string).collect();
+        let names: Vec<String> = jobs.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let file = |name: &str| Path::new(name).with_extension("toml");
+        let after = jobs.iter().filter_map(|(name, before)| Some((file(name), (*before)?.to_owned())));
+        let found: Vec<String> =
+            check_together(&after.collect::<Vec<_>>(), &names).iter().map(ToString::to_string).collect();
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         found.iter().zip(expected).for_each(|(found, expected)| assert!(found.contains(expected), "{found}"));
     }

@@ -70,7 +70,12 @@ pub(super) async fn exec(
     });
 
     let mut command = Command::new(&program);
-    command.args(&settings.command[1..]).envs(&settings.environment);
+    command.args(&settings.command[1..]);
+    // what a program is to know stands in its job file
+    for variable in crate::settings::secret_variables() {
+        command.env_remove(variable);
+    }
+    command.envs(&settings.environment);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     if let Some(dir) = &settings.directory {
         command.current_dir(dir);

@@ -36,6 +36,8 @@ pub struct TargetReport {
     pub rules: Vec<Judged>,
     /// What was measured of its version; none where there is no version, or it is gone from the registry.
     pub metrics: Option<Scores>,
+    /// What an evaluation has measured of a version in service.
+    pub evaluation: Option<store::Metrics>,
 }
 
 /// Collects a run's report.
@@ -53,7 +55,12 @@ pub async fn report(context: &Context, run_id: i64) -> Result<RunReport, Error> 
             .filter(|metadata| metadata.run_id == run_id);
         let parent_champion = metadata.as_ref().and_then(|metadata| metadata.parent_champion);
         let (rules, metrics) = metadata.map_or((Vec::new(), None), |m| (m.verdict.rules, Some(m.metrics)));
-        targets.push(TargetReport { row, parent_champion, promoted, rules, metrics });
+        let measured = match &row.version {
+            Some(version) if metrics.is_none() => context.store.metrics(&row.target, version).await?,
+            _ => Vec::new(),
+        };
+        let evaluation = measured.into_iter().find(|measured| measured.run_id == Some(run_id));
+        targets.push(TargetReport { row, parent_champion, promoted, rules, metrics, evaluation });
     }
     let attempts = context.store.attempts(run_id).await?;
     let outputs = context.store.outputs(run_id).await?;

@@ -144,6 +144,9 @@ impl Scheduler {
             alert::forget_jobs(&self.context.store, &removed_rows).await?;
             self.files.removed = removed_rows;
         }
+        if !jobs.is_empty() {
+            alert::forget_rules(&self.context.store, jobs.iter().map(|(job, _)| job)).await?;
+        }
         let n = (jobs.len(), removed.len());
         rows.into_iter().for_each(|row| drop(self.rows.insert(row.name.clone(), row)));
         for (job, row) in jobs {

@@ -54,14 +54,16 @@ fn targets(job: &Job) -> &[Target] {
     }
 }
 
-/// Puts a job into its row. Another schedule than before begins now: it catches nothing up.
+/// Puts a job into its row. Another trigger than before begins now: it catches nothing up.
 pub(super) fn take_job(row: &mut JobRow, job: &Job, now: DateTime<Utc>) {
     let schedule = job.triggers.cron.as_ref().map(ToString::to_string);
     if schedule != row.schedule || row.fired_up_to.is_none() {
         row.fired_up_to = schedule.as_ref().map(|_| now);
         row.schedule = schedule;
     }
-    row.after_up_to.get_or_insert(now);
+    if row.after_up_to.is_none() || job_of(row).is_none_or(|before| before.triggers.after != job.triggers.after) {
+        row.after_up_to = Some(now);
+    }
     row.job_toml = job.to_toml();
     row.file_problem = None;
 }

@@ -24,9 +24,15 @@ pub(super) async fn tell(store: &Store, alerts: Option<&Alerts>, notice: &Notice
         Notice::Resumed { job } => {
             return alert::resolve(store, Rule::Paused, job, None, "it was resumed").await.map(drop);
         }
-        Notice::Degraded { job, target, version, ratio } => {
+        Notice::Degraded { job, target, version, ratio, limit } => {
             let value = format!("its MAE is {ratio:.2} times that at promotion");
-            Condition::degradation(job, target, version, &value, "`[trigger.degradation] mae_ratio`")
+            Condition::degradation(
+                job,
+                target,
+                version,
+                &value,
+                &format!("{limit} (`[trigger.degradation] mae_ratio`)"),
+            )
         }
         Notice::Broken { job, problem } => Condition::job_file_broken(job, problem),
         Notice::Mended { job } => {
@@ -57,7 +63,7 @@ fn log(notice: &Notice) {
             tracing::error!(%job, %because, "the job is paused; `retraind resume` lets its triggers start runs again");
         }
         Notice::Resumed { job } => tracing::info!(%job, "the job is resumed"),
-        Notice::Degraded { job, target, version, ratio } => {
+        Notice::Degraded { job, target, version, ratio, .. } => {
             tracing::warn!(%job, %target, %version, ratio, "the version in service has become worse");
         }
         Notice::Broken { job, problem } => {

@@ -159,6 +159,12 @@ fn secrets_kept_apart(figment: &Figment, written: &Figment, file: &Path) -> Resu
     if problems.is_empty() { Ok((origins, values)) } else { Err(problems) }
 }
 
+/// The variables that may hold secrets.
+pub fn secret_variables() -> impl Iterator<Item = String> {
+    let others = ["smtp.password", "alerting.webhook.url", "alerting.webhook.secret"];
+    SECRETS.iter().map(|(key, _)| *key).chain(others).map(variable)
+}
+
 /// The variable of a setting: `state.url` → `RETRAIND_STATE__URL`.
 fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())

@@ -4,7 +4,7 @@ mod alerting;
 mod load;
 
 pub use alerting::{Alerting, Command, Smtp, Style, Tls, Webhook};
-pub use load::{Loaded, jobs_dir, load};
+pub use load::{Loaded, jobs_dir, load, secret_variables};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! What there is to tell, by name, and how urgent it is.
 
+use crate::job::Alerts;
 use crate::store::words;
 
 words! {
@@ -68,6 +69,27 @@ impl Rule {
             | Self::Paused
             | Self::JobFileBroken => Severity::Critical,
             _ => Severity::Warning,
+        }
+    }
+
+    /// Whether a job asks for it.
+    pub fn is_on(self, limits: &Alerts) -> bool {
+        match self {
+            Self::TrainingLongerThan => limits.training_longer_than.is_some(),
+            Self::RunLongerThan => limits.run_longer_than.is_some(),
+            Self::NoImprovement => limits.no_improvement_epochs.is_some(),
+            Self::NoBetterThanNaive => limits.no_better_than_naive,
+            Self::ValidationToTrainingLoss => limits.validation_to_training_loss.is_some(),
+            Self::MemoryAbovePercent => limits.memory_above_percent.is_some(),
+            Self::RunFailed => limits.run_failed,
+            Self::GateFailed => limits.gate_failed,
+            Self::Promotion => limits.promotion,
+            Self::Degradation => limits.degradation,
+            Self::InputDrift => limits.input_drift_above.is_some(),
+            Self::NoNewData => limits.no_new_data_for.is_some(),
+            Self::MissedFire => limits.missed_fire,
+            Self::OutOfMemory => limits.out_of_memory,
+            Self::SourceDown | Self::JobFileBroken | Self::Paused | Self::Test => true,
         }
     }
 

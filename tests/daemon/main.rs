@@ -177,6 +177,37 @@ fn a_job_after_one_that_is_not_there_is_a_broken_file_until_it_is() {
 }
 
 #[test]
+fn jobs_in_a_circle_are_broken_files_until_they_are_in_none() {
+    let place = Place::new();
+    place.job("first", "[exec]\ncommand = [\"true\"]\n");
+    place.job("second", "[exec]\ncommand = [\"true\"]\n[trigger.after]\njob = \"first\"\n");
+    let _daemon = place.daemon();
+    place.wait_for("both", || place.status().contains("2 jobs"));
+    place.job("first", "[exec]\ncommand = [\"true\"]\n[trigger.after]\njob = \"second\"\n");
+    place.wait_for("the problem", || place.stdout(&["alerts"], 0).contains("first → second → first"));
+    // what it was before is in force: the circle is not closed
+    place.stdout(&["trigger", "first", "--wait"], 0);
+    place.wait_for("the second", || place.ended("second").len() == 1);
+    // the other one's file may end it
+    place.job("second", "[exec]\ncommand = [\"true\"]\n");
+    place.wait_for("its end", || place.stdout(&["alerts"], 0).starts_with("no alerts"));
+    place.stdout(&["trigger", "second", "--wait"], 0);
+    place.wait_for("the first", || place.ended("first").len() == 2);
+}
+
+#[test]
+fn programs_get_no_secrets_of_the_daemon() {
+    let place = Place::new();
+    place.job("nosy", "[exec]\ncommand = [\"sh\", \"-c\", \"env; cat /proc/$PPID/cmdline\"]\n");
+    let secrets = ["RETRAIND_SMTP__PASSWORD", "RETRAIND_ALERTING__WEBHOOK__SECRET"];
+    let _daemon = place.start(&secrets.map(|variable| (variable, "hush-hush")));
+    place.wait_for("the daemon", || !place.status().is_empty());
+    place.stdout(&["trigger", "nosy", "--wait"], 0);
+    let log = place.stdout(&["show", "1", "--log"], 0);
+    assert!(log.contains("PATH=") && !log.contains("hush-hush"), "{log}");
+}
+
+#[test]
 fn one_job_starts_after_another() {
     let place = Place::new();
     place.job("first", "[exec]\ncommand = [\"true\"]\n");

@@ -67,6 +67,9 @@ fn a_job_that_fails_again_and_again_is_paused_and_told_once_until_it_goes_on() {
     assert_eq!(subjects(&mails)[2..], ["[trainer] over: the job is paused: its last 2 runs failed, broken"]);
     assert!(text(&mails[2]).contains("resumed by hand"), "{}", text(&mails[2]));
     assert_eq!(house.states(), states(&[("run_failed", "firing"), ("paused", "resolved")]));
+    // no run of a job that is gone will ever end it
+    fs::remove_file(house.place.path("jobs/broken.toml")).expect("removed");
+    house.place.wait_for("its end", || house.states()[0].1 == "resolved");
 }
 
 fn a_job_file_that_breaks_is_told_once_and_its_mending_once() {
@@ -79,7 +82,7 @@ fn a_job_file_that_breaks_is_told_once_and_its_mending_once() {
     let said = "the job file is broken: jobs/first.toml:3:1: unknown field `comand`";
     let subject = &subjects(&mails)[0];
     assert!(subject.starts_with(&format!("[trainer] {said}")) && subject.ends_with(", first"), "{subject}");
-    assert!(text(&mails[0]).contains("retraind check jobs/first.toml"), "{}", text(&mails[0]));
+    assert!(text(&mails[0]).contains("retraind check"), "{}", text(&mails[0]));
     // broken in the same way when it is read anew
     let daemon = house.restart(daemon);
     assert_eq!(house.all_subjects().len(), 1);

@@ -1,7 +1,7 @@
 //! Memory that runs out, in a cgroup with a limit.
 
 use super::foreground::{Place, end};
-use super::house::House;
+use super::house::{House, alerts};
 use super::smtp::subjects;
 use super::{ENDLESS, text};
 use retraind::alert;
@@ -164,6 +164,31 @@ fn a_daemons_worker_that_the_kernel_kills_for_memory_is_told_of_once() {
     let [memory, failed] = house.alerts().try_into().unwrap_or_else(|alerts| panic!("two alerts: {alerts:?}"));
     assert_eq!((&memory["rule"], &memory["onset"]), (&"out_of_memory".into(), &"run 1 attempt 1 killed".into()));
     assert_eq!((&memory["state"], &failed["rule"]), (&"resolved".into(), &"run_failed".into()), "one is an event");
+    daemon.stop();
+}
+
+#[test]
+fn a_program_that_is_killed_for_memory_before_anybody_looked_is_told_as_that() {
+    let cage = match Cage::new(200 << 20) {
+        Ok(cage) => cage,
+        Err(why) => return eprintln!("skipped: no cgroup can be made here: {why}"),
+    };
+    let house = House::new();
+    let greedy =
+        "echo 1000 > /proc/self/oom_score_adj; exec python3 -c 'x = bytearray(400 << 20); x[::4096] = x[::4096]'";
+    let job = format!("[exec]\ncommand = [\"sh\", \"-c\", \"{greedy}\"]\n{}", alerts(""));
+    house.place.job("greedy", &job);
+    let daemon = house.place.daemon();
+    fs::write(cage.0.join("cgroup.procs"), daemon.child.id().to_string()).expect("moved");
+    // a look in the new place
+    house.look();
+    for run in [2, 3] {
+        house.place.stdout(&["trigger", "greedy", "--wait"], 1);
+        house.look();
+        let onset = format!("run {} attempt 1 killed", 2 * run - 2);
+        let told = house.alerts().iter().filter(|alert| alert["rule"] == "out_of_memory").cloned().collect::<Vec<_>>();
+        assert!(told.len() == run - 1 && told[run - 2]["onset"] == onset.as_str(), "{onset}: {told:?}");
+    }
     daemon.stop();
 }
 

@@ -41,7 +41,10 @@ fn a_version_that_becomes_worse_is_told_once_and_so_is_the_one_that_takes_its_pl
     assert_eq!(house.all_subjects(), [first]);
 
     house.import(&worse());
-    house.place.stdout(&["trigger", "evaluation", "--wait"], 0);
+    let shown = house.place.stdout(&["trigger", "evaluation", "--wait"], 0);
+    let row = shown.lines().find(|line| line.contains("v0001")).unwrap_or_else(|| panic!("no version: {shown}"));
+    let scores = row.split_whitespace().filter(|word| word.parse::<f64>().is_ok()).count();
+    assert!(scores >= 5 && shown.contains("views: MAE ") && shown.contains("times that at promotion"), "{shown}");
     assert_eq!(house.all_subjects(), [first], "one evaluation says nothing yet");
     house.place.stdout(&["trigger", "evaluation", "--wait"], 0);
     house.place.wait_for("the training that follows", || house.place.ended("weekly").len() == 2);
@@ -52,7 +55,7 @@ fn a_version_that_becomes_worse_is_told_once_and_so_is_the_one_that_takes_its_pl
     let [_, worse] = subjects(&mails).try_into().unwrap_or_else(|mails| panic!("one more mail: {mails:?}"));
     let begin = "[trainer] views: v0001 in service has become worse: its MAE is ";
     assert!(worse.starts_with(begin) && worse.ends_with(" times that at promotion, weekly"), "{worse}");
-    for fact in ["rule   degradation", "limit  `[trigger.degradation] mae_ratio`", "retraind rollback views"] {
+    for fact in ["rule   degradation", "limit  2 (`[trigger.degradation] mae_ratio`)", "retraind rollback views"] {
         assert!(text(&mails[1]).contains(fact), "{} lacks {fact}", text(&mails[1]));
     }
     assert_eq!(house.states(), states(&[("promotion", "resolved"), ("degradation", "firing")]));

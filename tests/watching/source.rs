@@ -62,3 +62,16 @@ fn a_source_that_is_down_hides_that_no_data_comes_and_each_is_told_once() {
     assert!(text(&mails[3]).contains("the newest row is 1m"), "{}", text(&mails[3]));
     assert_eq!(house.states(), states(&[("no_new_data_for", "resolved"), ("source_down", "resolved")]));
 }
+
+#[test]
+fn what_nobody_asks_for_any_more_is_over() {
+    let house = House::new();
+    house.place.job("weekly", &exec("true", &alerts("no_new_data_for = \"1h\"\n")));
+    house.import(&format!("{HEAD}2020-01-01T00:00:00Z,video-a,1,1,1\n"));
+    let _daemon = house.place.daemon();
+    house.host.wait_for(1);
+    house.place.job("weekly", &exec("true", &alerts("")));
+    house.place.wait_for("its end", || house.states() == states(&[("no_new_data_for", "resolved")]));
+    let mails = house.all_mails();
+    assert!(text(&mails[1]).contains("its job asks for it no more"), "{}", text(&mails[1]));
+}

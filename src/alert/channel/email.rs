@@ -17,6 +17,7 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParam
 use lettre::transport::smtp::commands::{Data, Mail, Noop, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use std::future::Future;
+use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
 pub(super) const CHANNEL: Channel = Channel {
@@ -41,7 +42,7 @@ const STEPS: u32 = 7;
 async fn deliver(settings: &Settings, message: &Message, address: &str) -> Result<(), Undelivered> {
     let smtp = &settings.smtp;
     let broken = |what: String| Undelivered::Refused(what);
-    let to: Mailbox = address.parse().map_err(|error| broken(format!("`{address}` is no address: {error}")))?;
+    let to = mailbox(address).map_err(broken)?;
     let from = sender(settings).map_err(broken)?;
     // drawing and encoding take milliseconds of a core
     let (mail, owned) = (message.clone(), settings.clone());
@@ -79,7 +80,11 @@ async fn connect(smtp: &Smtp, own_name: &str) -> Result<AsyncSmtpConnection, Str
     let Some(host) = smtp.host.clone() else { return Err("[smtp] host is not set".to_owned()) };
     let (port, limit) = (smtp.port(), smtp.timeout);
     let said = |(what, error): (&str, Refusal)| format!("{host}:{port}, {what}: {}", error.text);
-    let hello = ClientId::Domain(own_name.to_owned());
+    // a name that no host can have is none to greet with
+    let hello = match idna::domain_to_ascii_strict(own_name) {
+        Ok(name) if !name.is_empty() => ClientId::Domain(name),
+        _ => ClientId::Ipv4(Ipv4Addr::LOCALHOST),
+    };
     let tls = match smtp.tls {
         Tls::None => None,
         Tls::Starttls | Tls::Implicit => Some(tls_parameters(smtp, &host)?),
@@ -144,12 +149,19 @@ async fn step<T>(
 
 fn sender(settings: &Settings) -> Result<Mailbox, String> {
     if let Some(from) = &settings.smtp.from {
-        return from.parse().map_err(|error| format!("[smtp] from `{from}` is no address: {error}"));
+        return mailbox(from).map_err(|error| format!("[smtp] from: {error}"));
     }
     let host = settings.alerting.host();
-    let address =
-        Address::new("retraind", &host).map_err(|_| format!("`retraind@{host}` is no address: set [smtp] from"))?;
-    Ok(Mailbox::new(Some("retraind".to_owned()), address))
+    mailbox(&format!("retraind <retraind@{host}>")).map_err(|error| format!("{error}: set [smtp] from"))
+}
+
+/// An address as mail servers take it: its domain in ASCII.
+fn mailbox(text: &str) -> Result<Mailbox, String> {
+    let Mailbox { name, email } = text.parse().map_err(|error| format!("`{text}` is no address: {error}"))?;
+    let domain =
+        idna::domain_to_ascii(email.domain()).map_err(|_| format!("`{text}` is at no domain that there can be"))?;
+    let email = Address::new(email.user(), domain).map_err(|error| format!("`{text}` is no address: {error}"))?;
+    Ok(Mailbox::new(name, email))
 }
 
 /// The mail as it goes over the wire.
@@ -165,7 +177,7 @@ fn build(settings: &Settings, message: &Message) -> Result<Vec<u8>, String> {
         .raw_header(header("List-Id", &format!("retraind alerts <alerts.retraind.{}>", list_host(&message.host))))
         .raw_header(header("X-Retraind-Severity", message.severity().as_str()));
     for to in &message.to {
-        mail = mail.to(to.parse().map_err(|error| format!("`{to}` is no address: {error}"))?);
+        mail = mail.to(mailbox(to)?);
     }
     if let Some(id) = &message.in_reply_to {
         mail = mail.in_reply_to(id.clone()).references(message.references.join(" "));

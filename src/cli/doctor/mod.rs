@@ -228,8 +228,11 @@ async fn outbox(settings: &Settings) -> Finding {
             match (dead, tried) {
                 (0, 0) => (State::Ok, "every alert was delivered".to_owned()),
                 (dead, tried) => {
-                    let last = rows.iter().rev().find_map(|row| row.last_error.clone()).unwrap_or_default();
-                    let says = format!("{dead} message(s) given up, {tried} tried again later; the last: {last}");
+                    let last = rows.iter().rev().find_map(|row| row.last_error.as_deref());
+                    let last = last
+                        .filter(|last| !last.is_empty())
+                        .map_or_else(String::new, |last| format!("; the last: {last}"));
+                    let says = format!("{dead} message(s) given up, {tried} tried again later{last}");
                     (State::Warning, format!("{says}; `retraind alerts` lists them"))
                 }
             }

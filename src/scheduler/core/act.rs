@@ -261,6 +261,8 @@ pub enum Notice {
         version: String,
         /// By which factor.
         ratio: f64,
+        /// From which factor on that is told.
+        limit: f64,
     },
     /// A job file is broken; the last whole one stays in force.
     Broken {
