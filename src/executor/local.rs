@@ -27,7 +27,7 @@ pub fn log_file(settings: &Settings, run_id: i64) -> PathBuf {
 
 /// Starts the worker of an attempt. It gets the settings on its standard input: they may hold passwords, which have no place
 /// among arguments or in the environment.
-pub async fn start(program: &Path, settings: &Settings, claim: Claim, nonce: &str) -> io::Result<Child> {
+pub(super) async fn start(program: &Path, settings: &Settings, claim: Claim, nonce: &str) -> io::Result<Child> {
     let dir = settings.runs.of(claim.run_id);
     fs::create_dir_all(&dir)?;
     let log: File = OpenOptions::new().create(true).append(true).open(log_file(settings, claim.run_id))?;

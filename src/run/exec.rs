@@ -180,7 +180,12 @@ async fn read(
                 context.store.record_output(claim, &Output::Metric { name: metric, value }).await?;
             }
             Some(Line::Artifact { artifact, path }) => {
-                let path = directory.join(path).display().to_string();
+                let path = directory.join(path);
+                if !path.exists() {
+                    let lost = format!("the artifact `{artifact}` is not there (yet): {}", path.display());
+                    listener(Event::Remark(lost));
+                }
+                let path = path.display().to_string();
                 context.store.record_output(claim, &Output::Artifact { name: artifact, path }).await?;
             }
             None => listener(Event::Remark(text.to_owned())),

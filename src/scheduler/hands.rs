@@ -4,7 +4,7 @@ use super::core::{Action, Core, Event, Exit, Notice, PlannedRun, Seen, Settlemen
 use super::logs::Logs;
 use super::wake::Wake;
 use super::{Error, look, now, tell, up};
-use crate::executor::local;
+use crate::executor::{self, local};
 use crate::host::Cgroup;
 use crate::job::{Job, Policy};
 use crate::run::{Context, chain};
@@ -149,8 +149,10 @@ impl Hands {
         let run = store.run(run_id).await?;
         self.logs.follow(run_id, &run.job, local::log_file(&self.context.settings, run_id));
         tracing::info!(run_id, job = %run.job, attempt = claim.attempt, "started");
+        let executor = core.job(&run.job).map(|job| job.policy.executor).unwrap_or_default();
         core.apply(Event::Started { run, since: up() }, now());
-        match local::start(&self.context.program, &self.context.settings, claim, &nonce).await {
+        let Context { program, settings, .. } = &self.context;
+        match executor::start(executor, program, settings, claim, &nonce).await {
             Ok(child) => {
                 // not collected yet, so it is there, if only as what is left of it
                 match child.id().map(Owner::of_process).transpose() {

@@ -1,5 +1,5 @@
 //! The scheduler's decisions under a virtual clock: thousands of weeks of due times, crashes between any two steps, clocks that
-//! jump, files that are edited, runs that fail, hang and take their time.
+//! jump, files that are edited, runs that fail, hang and take their time, jobs that are paused, models that become worse.
 //!
 //! A seed makes the whole story; one that fails is printed and replays:
 //!
@@ -36,6 +36,9 @@ fn whatever_happens_the_invariants_hold() {
     // a story in which nothing happens proves nothing
     if one.is_none() {
         assert!(told.runs > 1_000 && told.crashes > 500 && told.publications > 500, "{told:?}");
+        assert!(told.paused > 20 && told.degraded > 50, "{told:?}");
+        let spared: Vec<_> = world::points().filter(|point| !told.points.contains_key(point)).collect();
+        assert!(spared.is_empty(), "the scheduler never died at {spared:?}: {told:?}");
         assert!(told.adopted > 50 && told.requeued > 200 && told.timed_out > 10 && told.skipped > 50, "{told:?}");
     }
 }

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use retraind::job::Job;
 use retraind::scheduler::core::{Action, Core, Event, Exit, Limits, Now, PlannedRun, Seen, Settlement, settle};
 use retraind::store::{Attempt, Claim, Decision, Ending, JobRow, Life, Owner, Run, RunState, Step};
+use retraind::trigger::degradation;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -25,7 +26,18 @@ pub(crate) struct Told {
     pub(crate) requeued: usize,
     pub(crate) timed_out: usize,
     pub(crate) skipped: usize,
+    pub(crate) paused: usize,
+    pub(crate) degraded: usize,
     pub(crate) weeks: u32,
+    /// How often the scheduler died at each point.
+    pub(crate) points: BTreeMap<Point, usize>,
+}
+
+/// Before an action, or when what it decides is written down and the scheduler does not know it yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Point {
+    Before(&'static str),
+    Written(&'static str),
 }
 
 impl Told {
@@ -37,7 +49,12 @@ impl Told {
         self.requeued += more.requeued;
         self.timed_out += more.timed_out;
         self.skipped += more.skipped;
+        self.paused += more.paused;
+        self.degraded += more.degraded;
         self.weeks += more.weeks;
+        for (point, n) in &more.points {
+            *self.points.entry(*point).or_default() += n;
+        }
     }
 }
 
@@ -76,6 +93,10 @@ pub(crate) struct World {
     rows: BTreeMap<String, JobRow>,
     files: BTreeMap<String, String>,
     keys: BTreeSet<String>,
+    /// What evaluations found of the version in service, whose MAE was 1: newest first.
+    evaluations: Vec<(DateTime<Utc>, f64)>,
+    /// Runs up to this one do not count towards a pause any more: the job was resumed after it.
+    forgiven: BTreeMap<String, i64>,
     processes: Vec<Process>,
     core: Option<Core>,
     /// Runs whose work was made visible, and by how many attempts.
@@ -84,13 +105,15 @@ pub(crate) struct World {
     calm: bool,
 }
 
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 8] = [
     "[exec]\ncommand = [\"true\"]\n[trigger.cron]\nschedule = \"0 3 * * Sun\"\ntimezone = \"Europe/Berlin\"\n[run]\nattempts = 4\n",
     "[exec]\ncommand = [\"true\"]\n[trigger.cron]\nschedule = \"30 2 * * *\"\ntimezone = \"America/New_York\"\n[run]\noverlap = \"queue\"\ntimeout = \"5h\"\n",
     "[exec]\ncommand = [\"true\"]\n[trigger.cron]\nschedule = \"0 */6 * * *\"\ntimezone = \"Australia/Lord_Howe\"\ncatch_up = \"all\"\ncatch_up_window = \"3d\"\n[run]\noverlap = \"queue\"\n",
     "[exec]\ncommand = [\"true\"]\n[trigger.cron]\nschedule = \"15 * * * *\"\njitter = \"10m\"\ncatch_up = \"none\"\n[run]\noverlap = \"cancel\"\n",
     "[exec]\ncommand = [\"true\"]\n[trigger.after]\njob = \"job-0\"\non = \"end\"\n[run]\npause_after_failures = 0\n",
     "[exec]\ncommand = [\"true\"]\n[trigger.data_volume]\npoll = \"2h\"\ncool_down = \"6h\"\n[run]\ntimeout = \"3h\"\nattempts = 2\n",
+    "[evaluate]\n[trigger.cron]\nschedule = \"0 5 * * *\"\n[run]\npause_after_failures = 0\n",
+    "[exec]\ncommand = [\"true\"]\n[trigger.degradation]\nmae_ratio = 1.5\nevaluations = 2\n[run]\npause_after_failures = 2\n",
 ];
 
 const LIMITS: Limits = Limits { max_running: 2, grace: Duration::from_secs(30), stop_grace: Duration::from_mins(1) };
@@ -107,6 +130,8 @@ impl World {
             rows: BTreeMap::new(),
             files,
             keys: BTreeSet::new(),
+            evaluations: Vec::new(),
+            forgiven: BTreeMap::new(),
             processes: Vec::new(),
             core: None,
             published: BTreeMap::new(),
@@ -165,6 +190,10 @@ impl World {
             Fate::Success => {
                 if self.step(claim.run_id, Step::Write(claim.attempt)) {
                     *self.published.entry(claim.run_id).or_default() += 1;
+                    if self.runs[&claim.run_id].kind == "evaluate" {
+                        self.evaluations.push((self.wall, self.random.random_range(0.5..3.0)));
+                        self.evaluations.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+                    }
                 }
                 self.step(claim.run_id, Step::End(claim.attempt, RunState::Succeeded));
             }
@@ -266,12 +295,21 @@ impl World {
                 self.insert(&PlannedRun {
                     run_key: key,
                     job: name.clone(),
-                    kind: "exec".to_owned(),
+                    kind: parse(&name, &text).kind.name().to_owned(),
                     cause: "person".to_owned(),
                     job_toml: parse(&name, &text).to_toml(),
                     scheduled_for: None,
                 });
             }
+        }
+        // somebody lets a paused job go on
+        if self.chance(20) {
+            let last = self.runs.len() as i64;
+            for (name, row) in self.rows.iter_mut().filter(|(_, row)| row.paused_at.is_some()) {
+                (row.paused_at, row.paused_because) = (None, None);
+                self.forgiven.insert(name.clone(), last);
+            }
+            self.tell(Event::Paused(self.paused()));
         }
         // somebody cancels one
         if self.chance(60) {
@@ -356,8 +394,19 @@ impl World {
         }
     }
 
-    fn point(&mut self) -> Result<(), Crash> {
-        if self.chance(400) { Err(Crash) } else { Ok(()) }
+    /// More often where the scheduler has not died yet.
+    fn point(&mut self, point: Point) -> Result<(), Crash> {
+        let one_in = if self.told.points.contains_key(&point) { 400 } else { 40 };
+        if !self.chance(one_in) {
+            return Ok(());
+        }
+        *self.told.points.entry(point).or_default() += 1;
+        Err(Crash)
+    }
+
+    fn paused(&self) -> BTreeMap<String, (DateTime<Utc>, String)> {
+        let since = |row: &JobRow| Some((row.paused_at?, row.paused_because.clone()?));
+        self.rows.iter().filter_map(|(name, row)| Some((name.clone(), since(row)?))).collect()
     }
 
     fn tell(&mut self, event: Event) {
@@ -368,13 +417,15 @@ impl World {
     }
 
     fn carry_out_one(&mut self, action: Action) -> Result<(), Crash> {
-        self.point()?;
+        let name = name(&action);
+        self.point(Point::Before(name))?;
         match action {
             Action::Fire { job, decision, runs, notices } => {
                 self.check_fires(&job, &runs);
+                self.told.degraded += runs.iter().filter(|run| run.cause == "degradation").count();
                 let queued: Vec<Run> = runs.iter().filter_map(|planned| self.insert(planned)).collect();
                 self.decide_row(&job, &decision);
-                self.point()?;
+                self.point(Point::Written(name))?;
                 self.tell(Event::Fired { job, decision, runs: queued, notices });
             }
             Action::Start { run_id } => {
@@ -391,7 +442,7 @@ impl World {
                 run.owner = Some(scheduler);
                 run.attempt_started_at = Some(wall);
                 let (run, claim) = (run.clone(), run.claim().expect("running"));
-                self.point()?;
+                self.point(Point::Written(name))?;
                 self.tell(Event::Started { run, since: up });
                 let (fate, until) = self.draw();
                 self.processes.push(Process { claim, since: up, until, fate, asked: false, watched: true });
@@ -403,7 +454,7 @@ impl World {
                 if self.step(run_id, step) && outcome.state() == RunState::TimedOut {
                     self.told.timed_out += 1;
                 }
-                self.point()?;
+                self.point(Point::Written(name))?;
                 self.tell(Event::Settled { run: self.runs[&run_id].clone() });
             }
             Action::Signal { claim, kill } => {
@@ -459,8 +510,45 @@ impl World {
                 }
                 self.tell(Event::LookedAfter { job });
             }
-            Action::LookAtDegradation { job } => self.tell(Event::LookedAtDegradation { job }),
-            Action::Review { job } => self.tell(Event::Reviewed { job }),
+            Action::LookAtDegradation { job } => {
+                let trigger = self.files.get(&job).and_then(|text| parse(&job, text).triggers.degradation);
+                let seen = degradation::Seen {
+                    target: "views".to_owned(),
+                    version: "v0001".to_owned(),
+                    mae_at_promotion: 1.0,
+                    evaluations: self.evaluations.clone(),
+                };
+                let worse: Vec<_> = trigger.and_then(|trigger| trigger.due(&seen).ok()).into_iter().collect();
+                let actions = self.core.as_mut().map(|core| core.degraded(&job, &worse)).unwrap_or_default();
+                for action in actions {
+                    self.carry_out_one(action)?;
+                }
+                self.tell(Event::LookedAtDegradation { job });
+            }
+            Action::Review { job } => {
+                let policy = self.files.get(&job).map(|text| parse(&job, text).policy);
+                let since = self.forgiven.get(&job).copied().unwrap_or(0);
+                let ends: Vec<RunState> = self
+                    .runs
+                    .values()
+                    .rev()
+                    .filter(|run| run.job == job && run.id > since)
+                    .filter(|run| run.ended_at.is_some())
+                    .map(|run| run.state)
+                    .take(20)
+                    .collect();
+                if policy.is_some_and(|policy| policy.is_failing(&ends)) {
+                    let row = self.rows.get_mut(&job).expect("a job that ran");
+                    if row.paused_at.is_none() {
+                        (row.paused_at, row.paused_because) =
+                            (Some(self.wall), Some("its last runs failed".to_owned()));
+                        self.told.paused += 1;
+                    }
+                    self.point(Point::Written(name))?;
+                    self.tell(Event::Paused(self.paused()));
+                }
+                self.tell(Event::Reviewed { job });
+            }
             Action::Tell(_) => self.tell(Event::Told),
         }
         Ok(())
@@ -488,7 +576,7 @@ impl World {
                 self.step(run.id, Step::End(claim.attempt, outcome.state()));
             }
         }
-        self.point()?;
+        self.point(Point::Written("settle"))?;
         self.tell(Event::Settled { run: self.runs[&run.id].clone() });
         Ok(())
     }
@@ -547,6 +635,12 @@ impl World {
 
     /// No burst, nothing from the future, nothing that the schedule does not name.
     fn check_fires(&self, job: &str, runs: &[PlannedRun]) {
+        let paused = self.rows.get(job).is_some_and(|row| row.paused_at.is_some());
+        assert!(!paused || runs.is_empty(), "{job} is paused: {runs:?}");
+        if runs.iter().any(|run| run.cause == "degradation") {
+            let worse = self.evaluations.iter().take(2).filter(|(_, mae)| *mae > 1.5).count();
+            assert_eq!(worse, 2, "two in a row: {:?}", self.evaluations.first());
+        }
         let Some(cron) = self.files.get(job).and_then(|text| parse(job, text).triggers.cron) else { return };
         let schedule = cron.read().expect("a schedule");
         let cron_runs: Vec<_> = runs.iter().filter(|run| run.cause == "cron").collect();
@@ -600,6 +694,41 @@ impl World {
         let open: Vec<_> = self.runs.values().filter(|run| !run.state.is_final()).collect();
         panic!("runs that never end: {open:#?}");
     }
+}
+
+fn name(action: &Action) -> &'static str {
+    match action {
+        Action::Fire { .. } => "fire",
+        Action::Start { .. } => "start",
+        Action::End { .. } => "end",
+        Action::Signal { .. } => "signal",
+        Action::Examine { .. } => "examine",
+        Action::Settle { .. } => "settle",
+        Action::Count { .. } => "count",
+        Action::LookAfter { .. } => "look after",
+        Action::LookAtDegradation { .. } => "look at degradation",
+        Action::Review { .. } => "review",
+        Action::Tell(_) => "tell",
+    }
+}
+
+/// Every point at which a scheduler can die.
+pub(crate) fn points() -> impl Iterator<Item = Point> {
+    let all = [
+        "fire",
+        "start",
+        "end",
+        "signal",
+        "examine",
+        "settle",
+        "count",
+        "look after",
+        "look at degradation",
+        "review",
+        "tell",
+    ];
+    let written = ["fire", "start", "end", "settle", "review"];
+    all.map(Point::Before).into_iter().chain(written.map(Point::Written))
 }
 
 /// Read once each: a story reads the same few texts ten thousand times.
