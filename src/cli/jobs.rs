@@ -10,7 +10,7 @@ use crate::job::{self, Job};
 use crate::run::Context;
 use crate::settings;
 use crate::store::{JobRow, Run};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Timelike, Utc};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -151,10 +151,15 @@ fn show(daemon: &Daemon, lines: &[Line], output: Output) -> std::io::Result<()> 
     let rows: Vec<Vec<String>> = lines
         .iter()
         .map(|line| {
-            let starts = if line.triggers.is_empty() { "by hand".to_owned() } else { line.triggers.join("; ") };
+            let starts = match (line.kind, line.triggers.as_slice()) {
+                (None, _) => "not in force".to_owned(),
+                (Some(_), []) => "by hand".to_owned(),
+                (Some(_), triggers) => triggers.join("; "),
+            };
             let next = match (&line.paused_since, &line.next) {
                 (Some(_), _) => "paused".to_owned(),
-                (None, Some(next)) => next.format("%a %Y-%m-%d %H:%M %z").to_string(),
+                (None, Some(next)) if next.second() == 0 => next.format("%a %Y-%m-%d %H:%M %z").to_string(),
+                (None, Some(next)) => next.format("%a %Y-%m-%d %H:%M:%S %z").to_string(),
                 (None, None) => String::new(),
             };
             let last = line.last_run.as_ref().map_or_else(String::new, |run| format!("{} {}", run.id, run.state));
@@ -190,8 +195,10 @@ pub(super) async fn pause(args: &PauseArgs, config: Option<&Path>, output: Outpu
 
 pub(super) async fn resume(args: &ResumeArgs, config: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
     let context = Context::open(settings::load(config)?.settings).await?;
+    let was_paused = context.store.paused_jobs().await?.contains_key(&args.job);
     context.store.resume_job(&args.job).await?;
     alert::resolve(&context.store, alert::Rule::Paused, &args.job, None, "resumed by hand").await?;
-    output.line(&format!("{} goes on; what was due meanwhile is not caught up", args.job))?;
+    let says = if was_paused { "goes on; what was due meanwhile is not caught up" } else { "was not paused" };
+    output.line(&format!("{} {says}", args.job))?;
     Ok(ExitCode::SUCCESS)
 }

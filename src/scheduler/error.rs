@@ -32,6 +32,12 @@ pub enum Error {
         /// Its process.
         pid: String,
     },
+    /// Whatever is written now is in a file that nobody finds.
+    #[error(
+        "go on: {} was removed or replaced while it was in use; start again to go on with what is there now, or put a \
+         backup in its place first", .0.display()
+    )]
+    Replaced(PathBuf),
     /// Signals, timers, files.
     #[error("{doing}: {source}")]
     Os {

@@ -2,8 +2,10 @@
 
 use super::Error;
 use crate::store::{self, Lead, Owner, Store};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a lock is waited for whose daemon is gone, and how often it is tried.
@@ -16,13 +18,30 @@ pub(super) struct Place {
     pub(super) lead: Lead,
     /// Held until it is dropped; the kernel drops it with the process. Workers do not inherit it.
     _lock: Option<File>,
+    /// The file of the state database, and which one it is.
+    file: Option<(PathBuf, (u64, u64))>,
+}
+
+impl Place {
+    /// Err: the database's file is another one than that which is open, or none.
+    pub(super) fn check_file(&self) -> Result<(), Error> {
+        match &self.file {
+            Some((path, identity)) if identity_of(path) != Some(*identity) => Err(Error::Replaced(path.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn identity_of(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// Takes the place. [`Error::Locked`] or [`store::Error::Led`] while another daemon has it.
 pub(super) async fn take(store: &Store, owner: &Owner) -> Result<Place, Error> {
     let lock = lock(store, owner).await?;
     let lead = store.take_lead(owner, |holder| !holder.is_alive()).await?;
-    Ok(Place { lead, _lock: lock })
+    let file = store.file().and_then(|path| Some((path.to_owned(), identity_of(path)?)));
+    Ok(Place { lead, _lock: lock, file })
 }
 
 /// A program that a killed daemon was about to start has its files, and so its lock, until it is itself: for as long, whoever

@@ -263,6 +263,7 @@ impl Scheduler {
         }
         let store = &self.context.store;
         if self.last_kept.elapsed() >= KEEP {
+            self.place.check_file()?;
             store.keep_lead(self.place.lead).await?;
             self.last_kept = Instant::now();
         }
@@ -326,7 +327,7 @@ impl Scheduler {
     fn or_later(&mut self, result: Result<(), Error>) -> Result<bool, Error> {
         match result {
             Ok(()) => Ok(true),
-            Err(error) if lead::is_taken(&error) => Err(error),
+            Err(error) if lead::is_taken(&error) || matches!(error, Error::Replaced(_)) => Err(error),
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "not done yet; trying again in a second");
                 if error.is_locked() {

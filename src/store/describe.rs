@@ -1,6 +1,6 @@
 //! What `retraind doctor` says about the state database.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Backend, Result, Store};
 
@@ -37,12 +37,17 @@ impl Store {
         &self.location
     }
 
-    /// The file that a scheduler locks; none where the database itself can tell who schedules.
-    pub fn lock_file(&self) -> Option<PathBuf> {
+    /// The file that holds the database, if one does.
+    pub fn file(&self) -> Option<&Path> {
         match self.backend {
-            Backend::Sqlite(_) => Some(PathBuf::from(format!("{}.daemon", self.location.strip_prefix("sqlite://")?))),
+            Backend::Sqlite(_) => self.location.strip_prefix("sqlite://").map(Path::new),
             Backend::Postgres(_) => None,
         }
+    }
+
+    /// The file that a scheduler locks; none where the database itself can tell who schedules.
+    pub fn lock_file(&self) -> Option<PathBuf> {
+        self.file().map(|file| PathBuf::from(format!("{}.daemon", file.display())))
     }
 
     /// Whether this user may write here: a change of nothing, undone. A file or a role that can only read refuses it.

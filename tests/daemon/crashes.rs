@@ -123,6 +123,16 @@ fn a_second_daemon_on_one_sqlite_file_is_refused() {
     drop(place.daemon());
 }
 
+#[test]
+fn a_daemon_whose_database_is_replaced_says_so_and_ends() {
+    let place = slow();
+    let mut daemon = place.daemon();
+    fs::rename(place.path("retraind.db"), place.path("away.db")).expect("renamed");
+    assert_eq!(daemon.wait().code(), Some(74));
+    assert!(daemon.log().contains("retraind.db was removed or replaced while it was in use"), "{}", daemon.log());
+    drop(place.daemon());
+}
+
 /// A program that is about to become another one has what the daemon that was killed had, its lock too.
 #[test]
 fn a_lock_without_its_daemon_is_waited_for() {
