@@ -230,6 +230,12 @@ put() {
         return 0
     fi
     mkdir -p "${target%/*}"
+    # what belongs to the program is replaced, and nothing of yours is lost with it
+    ours=$(recorded "$3")
+    if [ "$1" = 644 ] && [ "$target" != "$record" ] && [ -n "$ours" ] && [ -e "$target" ] && [ "$(sum_of "$target")" != "$ours" ]; then
+        cp -p "$target" "$target.edited"
+        echo "  replaced, though it was edited: $target; yours is $target.edited"
+    fi
     cp "$2" "$target.new"
     chmod "$1" "$target.new"
     mv -f "$target.new" "$target"

@@ -124,6 +124,16 @@ fn an_installation_can_be_repeated_edited_and_removed() {
     fs::remove_file(settings.with_extension("toml.new")).expect("looked at");
     installed.install().success().stdout(contains(".new").not());
 
+    // what belongs to the program is replaced, and what somebody wrote there is kept beside it
+    let unit = installed.path("usr/local/lib/systemd/system/retraind.service");
+    let shipped = text(&unit);
+    fs::write(&unit, "[Service]\n").expect("edited");
+    installed.install().success().stdout(contains("yours is ").and(contains("retraind.service.edited")));
+    let edited = unit.with_extension("service.edited");
+    assert_eq!((text(&unit), text(&edited).as_str()), (shipped, "[Service]\n"));
+    fs::remove_file(edited).expect("looked at");
+    installed.install().success().stdout(contains("edited").not());
+
     // removed: all but what was edited
     installed.script(&["--uninstall"]).success().stdout(contains("kept, since it was edited").and(contains("removed")));
     let left: Vec<PathBuf> = installed.files().into_iter().map(|(path, ..)| path).collect();

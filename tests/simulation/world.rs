@@ -493,64 +493,72 @@ impl World {
                 let ended = self.runs.values().filter(|run| run.job == job).filter_map(|run| run.ended_at).max();
                 self.tell(Event::Counted { job, new_rows, last_ended: ended });
             }
-            Action::LookAfter { job } => {
-                let found = self.core.as_ref().and_then(|core| core.after_since(&job));
-                if let Some((other, since)) = found {
-                    let mut ends: Vec<_> = self
-                        .runs
-                        .values()
-                        .filter(|run| run.job == other && run.ended_at.is_some_and(|at| at >= since))
-                        .map(|run| (run.ended_at.expect("ended"), run.id, run.state))
-                        .collect();
-                    ends.sort_by_key(|end| (end.0, end.1));
-                    let actions = self.core.as_mut().map(|core| core.after(&job, &ends)).unwrap_or_default();
-                    for action in actions {
-                        self.carry_out_one(action)?;
-                    }
-                }
-                self.tell(Event::LookedAfter { job });
-            }
-            Action::LookAtDegradation { job } => {
-                let trigger = self.files.get(&job).and_then(|text| parse(&job, text).triggers.degradation);
-                let seen = degradation::Seen {
-                    target: "views".to_owned(),
-                    version: "v0001".to_owned(),
-                    mae_at_promotion: 1.0,
-                    evaluations: self.evaluations.clone(),
-                };
-                let worse: Vec<_> = trigger.and_then(|trigger| trigger.due(&seen).ok()).into_iter().collect();
-                let actions = self.core.as_mut().map(|core| core.degraded(&job, &worse)).unwrap_or_default();
-                for action in actions {
-                    self.carry_out_one(action)?;
-                }
-                self.tell(Event::LookedAtDegradation { job });
-            }
-            Action::Review { job } => {
-                let policy = self.files.get(&job).map(|text| parse(&job, text).policy);
-                let since = self.forgiven.get(&job).copied().unwrap_or(0);
-                let ends: Vec<RunState> = self
-                    .runs
-                    .values()
-                    .rev()
-                    .filter(|run| run.job == job && run.id > since)
-                    .filter(|run| run.ended_at.is_some())
-                    .map(|run| run.state)
-                    .take(20)
-                    .collect();
-                if policy.is_some_and(|policy| policy.is_failing(&ends)) {
-                    let row = self.rows.get_mut(&job).expect("a job that ran");
-                    if row.paused_at.is_none() {
-                        (row.paused_at, row.paused_because) =
-                            (Some(self.wall), Some("its last runs failed".to_owned()));
-                        self.told.paused += 1;
-                    }
-                    self.point(Point::Written(name))?;
-                    self.tell(Event::Paused(self.paused()));
-                }
-                self.tell(Event::Reviewed { job });
-            }
+            Action::LookAfter { job } => self.look_after(job)?,
+            Action::LookAtDegradation { job } => self.look_at_degradation(job)?,
+            Action::Review { job } => self.review(job)?,
             Action::Tell(_) => self.tell(Event::Told),
         }
+        Ok(())
+    }
+
+    fn look_after(&mut self, job: String) -> Result<(), Crash> {
+        let found = self.core.as_ref().and_then(|core| core.after_since(&job));
+        if let Some((other, since)) = found {
+            let mut ends: Vec<_> = self
+                .runs
+                .values()
+                .filter(|run| run.job == other && run.ended_at.is_some_and(|at| at >= since))
+                .map(|run| (run.ended_at.expect("ended"), run.id, run.state))
+                .collect();
+            ends.sort_by_key(|end| (end.0, end.1));
+            let actions = self.core.as_mut().map(|core| core.after(&job, &ends)).unwrap_or_default();
+            for action in actions {
+                self.carry_out_one(action)?;
+            }
+        }
+        self.tell(Event::LookedAfter { job });
+        Ok(())
+    }
+
+    fn look_at_degradation(&mut self, job: String) -> Result<(), Crash> {
+        let trigger = self.files.get(&job).and_then(|text| parse(&job, text).triggers.degradation);
+        let seen = degradation::Seen {
+            target: "views".to_owned(),
+            version: "v0001".to_owned(),
+            mae_at_promotion: 1.0,
+            evaluations: self.evaluations.clone(),
+        };
+        let worse: Vec<_> = trigger.and_then(|trigger| trigger.due(&seen).ok()).into_iter().collect();
+        let actions = self.core.as_mut().map(|core| core.degraded(&job, &worse)).unwrap_or_default();
+        for action in actions {
+            self.carry_out_one(action)?;
+        }
+        self.tell(Event::LookedAtDegradation { job });
+        Ok(())
+    }
+
+    fn review(&mut self, job: String) -> Result<(), Crash> {
+        let policy = self.files.get(&job).map(|text| parse(&job, text).policy);
+        let since = self.forgiven.get(&job).copied().unwrap_or(0);
+        let ends: Vec<RunState> = self
+            .runs
+            .values()
+            .rev()
+            .filter(|run| run.job == job && run.id > since)
+            .filter(|run| run.ended_at.is_some())
+            .map(|run| run.state)
+            .take(20)
+            .collect();
+        if policy.is_some_and(|policy| policy.is_failing(&ends)) {
+            let row = self.rows.get_mut(&job).expect("a job that ran");
+            if row.paused_at.is_none() {
+                (row.paused_at, row.paused_because) = (Some(self.wall), Some("its last runs failed".to_owned()));
+                self.told.paused += 1;
+            }
+            self.point(Point::Written("review"))?;
+            self.tell(Event::Paused(self.paused()));
+        }
+        self.tell(Event::Reviewed { job });
         Ok(())
     }
 
