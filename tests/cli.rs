@@ -387,6 +387,19 @@ fn job_files_and_settings_with_mistakes_are_refused_all_at_once() {
 }
 
 #[test]
+fn a_pipe_among_the_job_files_holds_nobody_up() {
+    let place = Place::empty();
+    let made = std::process::Command::new("mkfifo").arg(place.path("jobs/pipe.toml")).status();
+    assert!(made.expect("started").success());
+    for (command, code) in [("check", 78), ("status", 0)] {
+        let ended = place.command(&[command]).timeout(std::time::Duration::from_mins(1)).assert().code(code);
+        let output = ended.get_output();
+        let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+        assert!(said.contains("pipe.toml: is no regular file") && said.contains("weekly"), "{said}");
+    }
+}
+
+#[test]
 fn without_a_working_onnx_runtime_it_says_where_it_looked() {
     let place = Place::with_rows(60);
     fs::write(place.path("garbage.so"), "no library").expect("written");

@@ -98,23 +98,21 @@ async fn end(
 
 /// Ends what is said of jobs whose files are gone, and that only a job can end. What their runs do is told to its end.
 pub async fn forget_jobs(store: &Store, gone: &BTreeSet<String>) -> Result<(), store::Error> {
-    for alert in store.open_alerts().await? {
-        let Ok(rule) = alert.rule.parse::<Rule>() else { continue };
-        if !rule.ends_with_its_run() && alert.resolved_at.is_none() && gone.contains(&alert.job) {
-            end(store, rule, &alert.job, &alert.target, Some(&alert.onset), "the job's file is gone").await?;
-        }
-    }
-    Ok(())
+    forget(store, "the job's file is gone", |job, _| gone.contains(job)).await
 }
 
 /// Ends what is said of jobs that do not ask for it any more.
 pub async fn forget_rules<'a>(store: &Store, jobs: impl Iterator<Item = &'a Job>) -> Result<(), store::Error> {
     let limits: BTreeMap<&str, &Alerts> = jobs.map(|job| (job.name.as_str(), &job.alerts)).collect();
+    forget(store, "its job asks for it no more", |job, rule| limits.get(job).is_some_and(|limits| !rule.is_on(limits)))
+        .await
+}
+
+/// Ends what is said of some jobs and goes on beyond their runs.
+async fn forget(store: &Store, how: &str, of: impl Fn(&str, Rule) -> bool) -> Result<(), store::Error> {
     for alert in store.open_alerts().await? {
         let Ok(rule) = alert.rule.parse::<Rule>() else { continue };
-        let off = limits.get(alert.job.as_str()).is_some_and(|limits| !rule.is_on(limits));
-        if off && !rule.ends_with_its_run() && alert.resolved_at.is_none() {
-            let how = "its job asks for it no more";
+        if !rule.ends_with_its_run() && alert.resolved_at.is_none() && of(&alert.job, rule) {
             end(store, rule, &alert.job, &alert.target, Some(&alert.onset), how).await?;
         }
     }

@@ -80,10 +80,11 @@ pub(super) fn check(args: &Args, config: Option<&Path>, output: Output) -> Resul
         None => Vec::new(),
     };
     let names: Vec<String> = files.iter().map(|file| job::stem(file)).collect();
-    let after: Vec<(PathBuf, String)> =
-        files.iter().filter_map(|file| Some((file.clone(), job::starts_after(file)?))).collect();
+    let mut after = Vec::new();
     for file in files {
-        match Job::read(&file, &[]) {
+        let read = Job::read(&file, &[]);
+        after.extend(job::starts_after(&file, &read).map(|before| (file.clone(), before)));
+        match read {
             Ok(job) => jobs.push(checked(file, &job)),
             Err(found) => problems.extend(found),
         }

@@ -74,14 +74,16 @@ pub(super) async fn list(args: &ListArgs, config: Option<&Path>, output: Output)
     let mut files: BTreeMap<String, Result<Job, Vec<Problem>>> = BTreeMap::new();
     let found = job::files(&dir).map_err(|problem| vec![problem])?;
     let names: Vec<String> = found.iter().map(|file| job::stem(file)).collect();
-    let after: Vec<_> = found.iter().filter_map(|file| Some((file.clone(), job::starts_after(file)?))).collect();
-    let together = job::check_together(&after, &names);
+    let mut after = Vec::new();
     for file in found {
-        let read = Job::read(&file, &[]).and_then(|job| match together.iter().find(|problem| problem.file == file) {
-            Some(problem) => Err(vec![problem.clone()]),
-            None => Ok(job),
-        });
+        let read = Job::read(&file, &[]);
+        after.extend(job::starts_after(&file, &read).map(|before| (file.clone(), before)));
         files.insert(job::stem(&file), read);
+    }
+    for problem in job::check_together(&after, &names) {
+        if let Some(read) = files.get_mut(&job::stem(&problem.file)).filter(|read| read.is_ok()) {
+            *read = Err(vec![problem]);
+        }
     }
     if let Some(job) = args.job.as_ref().filter(|job| !files.contains_key(*job)) {
         job::find(&dir, job, &[])?;

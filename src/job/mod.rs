@@ -19,7 +19,7 @@ pub use kind::Kind;
 pub use policy::{Executor, Overlap, Policy};
 pub use predict::Predict;
 pub use retrain::{Challenger, Retrain};
-pub use together::{check_together, is_in_a_circle, misses_another, starts_after};
+pub use together::{check_together, starts_after};
 
 use crate::document::Problem;
 use crate::gate::Rules;
@@ -88,21 +88,8 @@ impl Job {
 
     /// Reads a job file.
     pub fn read(file: &Path, overrides: &[String]) -> Result<Self, Vec<Problem>> {
-        // a pipe would hold everybody up, and a device never ends
-        match fs::metadata(file) {
-            Ok(found) if !found.is_file() => return Err(vec![Problem::general(file, "is no regular file")]),
-            Ok(found) if found.len() > MAX_BYTES => {
-                return Err(vec![Problem::general(
-                    file,
-                    format!("is larger than {MAX_BYTES} bytes, which no job file is"),
-                )]);
-            }
-            _ => {}
-        }
-        match fs::read_to_string(file) {
-            Ok(text) => Self::parse(file, &text, overrides),
-            Err(e) => Err(vec![Problem::general(file, format!("could not be read: {e}"))]),
-        }
+        let text = text_of(file).map_err(|problem| vec![problem])?;
+        Self::parse(file, &text, overrides)
     }
 
     /// The job as TOML with defaults filled in; reading it gives the same job.
@@ -128,6 +115,19 @@ impl Serialize for Job {
         file.serialize_entry("alerts", &self.alerts)?;
         file.end()
     }
+}
+
+/// What stands in a job file.
+fn text_of(file: &Path) -> Result<String, Problem> {
+    // a pipe would hold everybody up, and a device never ends
+    match fs::metadata(file) {
+        Ok(found) if !found.is_file() => return Err(Problem::general(file, "is no regular file")),
+        Ok(found) if found.len() > MAX_BYTES => {
+            return Err(Problem::general(file, format!("is larger than {MAX_BYTES} bytes, which no job file is")));
+        }
+        _ => {}
+    }
+    fs::read_to_string(file).map_err(|e| Problem::general(file, format!("could not be read: {e}")))
 }
 
 /// A file's name without its ending, whether or not it will do as a job's.

@@ -1,20 +1,19 @@
 //! What no file alone can tell: whether the jobs of a directory fit together.
 
+use super::Job;
 use crate::document::Problem;
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use toml_edit::Document;
 
 /// A job that is to start after one that no file is named for.
-pub fn misses_another(file: &Path, before: &str, names: &[String]) -> Option<Problem> {
+fn misses_another(file: &Path, before: &str, names: &[String]) -> Problem {
     let message = format!("`[trigger.after] job` names `{before}`, and there is no such job");
-    let missing = !names.iter().any(|name| name == before);
-    missing.then(|| Problem::general(file, message).help(format!("there is: {}", names.join(", "))))
+    Problem::general(file, message).help(format!("there is: {}", names.join(", ")))
 }
 
 /// A job that starts after itself by way of others. `upstream` says of each job after which one it starts.
-pub fn is_in_a_circle(file: &Path, name: &str, upstream: &BTreeMap<String, String>) -> Option<Problem> {
+fn is_in_a_circle(file: &Path, name: &str, upstream: &BTreeMap<String, String>) -> Option<Problem> {
     let mut way = vec![name];
     let mut at = upstream.get(name)?.as_str();
     while !way.contains(&at) {
@@ -29,16 +28,23 @@ pub fn is_in_a_circle(file: &Path, name: &str, upstream: &BTreeMap<String, Strin
 /// `names` are those of all files.
 pub fn check_together(after: &[(PathBuf, String)], names: &[String]) -> Vec<Problem> {
     let upstream = after.iter().map(|(file, before)| (super::stem(file), before.clone())).collect();
+    let known: BTreeSet<&String> = names.iter().collect();
     let found = |(file, before): &(PathBuf, String)| {
-        misses_another(file, before, names).or_else(|| is_in_a_circle(file, &super::stem(file), &upstream))
+        if known.contains(before) {
+            is_in_a_circle(file, &super::stem(file), &upstream)
+        } else {
+            Some(misses_another(file, before, names))
+        }
     };
     after.iter().filter_map(found).collect()
 }
 
 /// After which job that of a file starts, also where other things are wrong with the file.
-pub fn starts_after(file: &Path) -> Option<String> {
-    let text = fs::read_to_string(file).ok()?;
-    let document = Document::parse(text).ok()?;
+pub fn starts_after(file: &Path, read: &Result<Job, Vec<Problem>>) -> Option<String> {
+    if let Ok(job) = read {
+        return job.triggers.after.as_ref().map(|after| after.job.clone());
+    }
+    let document = Document::parse(super::text_of(file).ok()?).ok()?;
     Some(document.get("trigger")?.get("after")?.get("job")?.as_str()?.to_owned())
 }
 

@@ -48,29 +48,25 @@ pub(super) fn load(dir: &Path, known: &Known, asked: bool) -> Loaded {
             Some(known) if !asked && known.0 == print => after.clone_from(&known.1),
             _ => {
                 let job = Job::read(&file, &[]);
-                let before = |job: &Job| job.triggers.after.as_ref().map(|after| after.job.clone());
-                after = job.as_ref().ok().and_then(before);
+                // of a file that is broken nothing is in force
+                after = job.is_ok().then(|| job::starts_after(&file, &job)).flatten();
                 read.push((file.clone(), job));
             }
         }
         loaded.known.0.insert(file, (print, after));
     }
-    let upstream: BTreeMap<String, String> =
-        loaded.known.0.iter().filter_map(|(file, (_, after))| Some((job::stem(file), after.clone()?))).collect();
+    let after: Vec<(PathBuf, String)> =
+        loaded.known.0.iter().filter_map(|(file, (_, after))| Some((file.clone(), after.clone()?))).collect();
+    let together = job::check_together(&after, &loaded.names);
     for (file, mut job) in read {
-        let name = job::stem(&file);
-        let before = upstream.get(&name);
-        let problem = before.and_then(|before| {
-            job::misses_another(&file, before, &loaded.names).or_else(|| job::is_in_a_circle(&file, &name, &upstream))
-        });
-        if let Some(problem) = problem {
-            job = Err(vec![problem]);
+        if let Some(problem) = together.iter().find(|problem| problem.file == file) {
+            job = Err(vec![problem.clone()]);
             // read again with whatever changes next: the files that it has to do with may change
             if let Some(known) = loaded.known.0.get_mut(&file) {
                 known.0 = Print::default();
             }
         }
-        loaded.changed.push((name, job));
+        loaded.changed.push((job::stem(&file), job));
     }
     loaded
 }

@@ -49,6 +49,8 @@ pub struct Worse {
     pub version: String,
     /// MAE of the newest evaluation as a multiple of that at promotion.
     pub ratio: f64,
+    /// The multiple above which it counts.
+    pub limit: f64,
     /// The newest evaluation: together with the version it names this finding.
     pub measured_at: DateTime<Utc>,
 }
@@ -72,7 +74,8 @@ impl Degradation {
                 "MAE is {ratio:.2} times that at promotion; {worse} of {need} evaluations in a row"
             ));
         }
-        Ok(Worse { target: seen.target.clone(), version: seen.version.clone(), ratio, measured_at })
+        let (target, version) = (seen.target.clone(), seen.version.clone());
+        Ok(Worse { target, version, ratio, limit: self.mae_ratio, measured_at })
     }
 
     pub(super) fn check(&self) -> Vec<Flaw> {

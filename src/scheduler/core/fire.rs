@@ -72,15 +72,13 @@ impl Core {
         let mut actions = Vec::new();
         // one run retrains them all
         let Some(first) = worse.first() else { return actions };
-        let trigger = self.job(job).and_then(|job| job.triggers.degradation.as_ref());
-        let limit = trigger.map_or(f64::NAN, |trigger| trigger.mae_ratio);
         let key = format!("{}-{}-{}", first.target, first.version, instant(first.measured_at));
         let notices = worse.iter().map(|worse| Notice::Degraded {
             job: job.to_owned(),
             target: worse.target.clone(),
             version: worse.version.clone(),
             ratio: worse.ratio,
-            limit,
+            limit: worse.limit,
         });
         self.ask(job, "degradation", vec![(key, None)], Decision::default(), notices.collect(), &mut actions);
         actions
