@@ -27,7 +27,7 @@ fn weights(config: Config) -> Weights {
 }
 
 fn prepared() -> Prepared {
-    Recipe::Level.prepare(&sample(0), &grid::Settings::of(Grid::AsRecorded), &Options::default()).expect("windows")
+    Recipe::Level.prepare(sample(0), &grid::Settings::of(Grid::AsRecorded), &Options::default()).expect("windows")
 }
 
 /// A chunk filled with the first windows of the sample.
@@ -49,7 +49,8 @@ fn forward_and_backward(bencher: Bencher<'_, '_>, (hidden, rows): (usize, usize)
     let (mut chunk, packed) = (chunk(config, rows), Packed::new(config, &weights(config).to_flat()));
     let dropout = Some(Dropout { rate: 0.2, seed: 1, stream: 1 });
     // 2 FLOP a weight and step forward, 4 backward, none for the windows' own gradient
-    bencher.counter(ItemsCount::new(rows)).bench_local(|| chunk.train(&packed, &Loss::Mse, 32, dropout));
+    let mut gradient = vec![0.0; config.n_parameters()];
+    bencher.counter(ItemsCount::new(rows)).bench_local(|| chunk.train(&packed, &Loss::Mse, 32, dropout, &mut gradient));
 }
 
 #[divan::bench(args = [(50, 16), (256, 32)])]

@@ -28,28 +28,39 @@ impl Panels {
         Self { inputs, outputs, values: vec![0.0; (1 + inputs) * outputs] }
     }
 
-    /// Packs weights. `inputs` gives the weights of each input in turn, `[outputs]` each; no bias stands for zeros.
-    pub(super) fn pack<'a>(&mut self, bias: Option<&'a [f32]>, inputs: impl Iterator<Item = &'a [f32]>) {
-        let stride = 1 + self.inputs;
-        for (row, weights) in std::iter::once(bias).chain(inputs.map(Some)).enumerate() {
-            let Some(weights) = weights else { continue };
-            for (first, width) in panels(self.outputs) {
-                self.values[first * stride + row * width..][..width].copy_from_slice(&weights[first..first + width]);
+    /// Packs weights: `kernel` holds the weights of each input in turn, `[outputs]` each. No bias stands for zeros.
+    pub(super) fn pack(&mut self, bias: Option<&[f32]>, kernel: Rows<'_>) {
+        let (stride, n) = (1 + self.inputs, self.outputs);
+        for (first, width) in panels(n) {
+            let panel = &mut self.values[first * stride..(first + width) * stride];
+            if let Some(bias) = bias {
+                panel[..width].copy_from_slice(&bias[first..first + width]);
+            }
+            match width {
+                6 => pack_panel::<6>(panel, kernel, n, first),
+                5 => pack_panel::<5>(panel, kernel, n, first),
+                4 => pack_panel::<4>(panel, kernel, n, first),
+                3 => pack_panel::<3>(panel, kernel, n, first),
+                2 => pack_panel::<2>(panel, kernel, n, first),
+                _ => pack_panel::<1>(panel, kernel, n, first),
             }
         }
     }
 
-    /// Packs the transposed map: `inputs` as in [`Self::pack`], seen as outputs from number `at` on.
-    pub(super) fn pack_transposed<'a>(&mut self, at: usize, inputs: impl Iterator<Item = &'a [f32]>) {
-        let stride = 1 + self.inputs;
-        let mut panels = panels(self.outputs);
-        let (mut first, mut width) = panels.next().expect("some outputs");
-        for (output, weights) in (at..).zip(inputs) {
-            while output >= first + width {
-                (first, width) = panels.next().expect("an output of this map");
+    /// Packs the transposed map without bias: `kernel` as in [`Self::pack`], but of the map from this one's outputs to
+    /// its inputs.
+    pub(super) fn pack_transposed(&mut self, kernel: Rows<'_>) {
+        let (stride, n) = (1 + self.inputs, self.inputs);
+        for (first, width) in panels(self.outputs) {
+            let panel = &mut self.values[first * stride..(first + width) * stride];
+            match width {
+                6 => pack_panel_transposed::<6>(panel, kernel, n, first),
+                5 => pack_panel_transposed::<5>(panel, kernel, n, first),
+                4 => pack_panel_transposed::<4>(panel, kernel, n, first),
+                3 => pack_panel_transposed::<3>(panel, kernel, n, first),
+                2 => pack_panel_transposed::<2>(panel, kernel, n, first),
+                _ => pack_panel_transposed::<1>(panel, kernel, n, first),
             }
-            let panel = &mut self.values[first * stride + width..];
-            panel.chunks_mut(width).zip(weights).for_each(|(row, &weight)| row[output - first] = weight);
         }
     }
 
@@ -88,6 +99,28 @@ impl Panels {
     }
 }
 
+/// A kernel in two pieces, one below the other; the second may be empty.
+pub(super) type Rows<'a> = [&'a [f32]; 2];
+
+fn pack_panel<const J: usize>(panel: &mut [f32], kernel: Rows<'_>, n: usize, first: usize) {
+    let rows = kernel.into_iter().flat_map(|piece| piece.chunks_exact(n));
+    for (to, row) in panel.as_chunks_mut::<J>().0[1..].iter_mut().zip(rows) {
+        to.copy_from_slice(&row[first..first + J]);
+    }
+}
+
+fn pack_panel_transposed<const J: usize>(panel: &mut [f32], kernel: Rows<'_>, n: usize, first: usize) {
+    let [above, below] = kernel;
+    let split = above.len() / n;
+    let row = |k: usize| if k < split { &above[k * n..][..n] } else { &below[(k - split) * n..][..n] };
+    let rows: [&[f32]; J] = std::array::from_fn(|j| row(first + j));
+    for (k, to) in panel.as_chunks_mut::<J>().0[1..][..n].iter_mut().enumerate() {
+        for j in 0..J {
+            to[j] = rows[j][k];
+        }
+    }
+}
+
 /// First output and width of each panel.
 fn panels(outputs: usize) -> impl Iterator<Item = (usize, usize)> {
     pieces(outputs, TILE)
@@ -116,23 +149,49 @@ fn tile<S: Simd, const V: usize, const J: usize>(
     for j in 0..J {
         sums[j] = [simd.splat_f32s(bias[j]); V];
     }
+    let (lanes, at_lane) = (rows / S::F32_LANES, at / S::F32_LANES);
     for x in x {
         let n = (x.len() / rows).min(weights.len() / J);
-        for k in 0..n {
-            let (weights, x) = (&weights[k * J..][..J], &x[k * rows + at..][..V * S::F32_LANES]);
-            let (x, _) = S::as_simd_f32s(x);
-            for j in 0..J {
-                let weight = simd.splat_f32s(weights[j]);
-                for v in 0..V {
-                    sums[j][v] = simd.mul_add_e_f32s(weight, x[v], sums[j][v]);
-                }
+        let (now, later) = weights.split_at(n * J);
+        let (x, _) = S::as_simd_f32s(x);
+        let (weights_of, _) = now.as_chunks::<J>();
+        if lanes == V {
+            // in pairs: the loop's own instructions are as dear as two products
+            let (inputs, _) = x.as_chunks::<V>();
+            let ((weights_of, last), (inputs, x_last)) = (weights_of.as_chunks::<2>(), inputs.as_chunks::<2>());
+            for ([w0, w1], [x0, x1]) in weights_of.iter().zip(inputs) {
+                add_products(simd, w0, x0, &mut sums);
+                add_products(simd, w1, x1, &mut sums);
+            }
+            for (weights, x) in last.iter().zip(x_last) {
+                add_products(simd, weights, x, &mut sums);
+            }
+        } else {
+            for (weights, x) in weights_of.iter().zip(x.chunks_exact(lanes)) {
+                let (x, _) = x[at_lane..].as_chunks::<V>();
+                add_products(simd, weights, &x[0], &mut sums);
             }
         }
-        weights = &weights[n * J..];
+        weights = later;
     }
     for j in 0..J {
         let (out, _) = S::as_mut_simd_f32s(&mut out[j * rows + at..][..V * S::F32_LANES]);
         out[..V].copy_from_slice(&sums[j]);
+    }
+}
+
+#[inline(always)]
+fn add_products<S: Simd, const V: usize, const J: usize>(
+    simd: S,
+    weights: &[f32; J],
+    x: &[S::f32s; V],
+    sums: &mut [[S::f32s; V]; J],
+) {
+    for j in 0..J {
+        let weight = simd.splat_f32s(weights[j]);
+        for v in 0..V {
+            sums[j][v] = simd.mul_add_e_f32s(weight, x[v], sums[j][v]);
+        }
     }
 }
 
@@ -277,7 +336,7 @@ mod tests {
                 let (w, bias) = (numbers(inputs * outputs, 1), numbers(outputs, 2));
                 let (x, d) = (numbers(inputs * rows, 3), numbers(outputs * rows, 4));
                 let mut map = Panels::new(inputs, outputs);
-                map.pack(Some(&bias), w.chunks(outputs));
+                map.pack(Some(&bias), [&w, &[]]);
                 let mut out = vec![f32::NAN; outputs * rows];
                 for cut in [0, inputs / 2, inputs] {
                     let (a, b) = x.split_at(cut * rows);
@@ -288,7 +347,7 @@ mod tests {
                     }
                 }
                 let mut back = Panels::new(outputs, inputs);
-                back.pack_transposed(0, w.chunks(outputs));
+                back.pack_transposed([&w, &[]]);
                 let mut out = vec![f32::NAN; inputs * rows];
                 arch.dispatch(Apply(&back, [&d, &[]], rows, &mut out));
                 for (k, r) in (0..inputs).flat_map(|k| (0..rows).map(move |r| (k, r))) {

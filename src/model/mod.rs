@@ -13,6 +13,7 @@ mod lanes;
 mod loss;
 mod lstm;
 mod mask;
+mod memory;
 mod mixture;
 mod network;
 mod pass;

@@ -11,6 +11,7 @@ mod tests;
 use super::cell::{Backward, Forward};
 use super::flat::{self, Dense, Lstm};
 use super::lanes::{LANES, Panels, correlate, total};
+use super::memory::Memory;
 use super::{Config, Dropout, Errors, Loss, mask};
 use pulp::{Arch, Simd, WithSimd};
 
@@ -37,11 +38,9 @@ impl LayerPanels {
     }
 
     fn pack(&mut self, kernels: [&[f32]; 2], bias: &[f32], want_inputs: bool) {
-        let n = bias.len();
+        self.forward.pack(Some(bias), kernels);
         let [input, recurrent] = kernels;
-        self.forward.pack(Some(bias), input.chunks(n).chain(recurrent.chunks(n)));
-        let first = if want_inputs { input } else { &[] };
-        self.backward.pack_transposed(0, first.chunks(n).chain(recurrent.chunks(n)));
+        self.backward.pack_transposed(if want_inputs { [input, recurrent] } else { [recurrent, &[]] });
     }
 }
 
@@ -74,7 +73,7 @@ impl Packed {
 }
 
 /// Room for up to so many windows, and what became of them.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Chunk {
     config: Config,
     steps: usize,
@@ -86,29 +85,53 @@ pub struct Chunk {
     x: Vec<f32>,
     /// `[truths, rows]`
     truth: Vec<f32>,
-    layers: [LayerState; 2],
+    /// What [`layers`] divides.
+    memory: Memory,
     head: HeadState,
-    /// Gradient of each parameter, summed over the rows.
-    gradient: Vec<f32>,
 }
 
 /// Time-major buffers of an LSTM layer.
-#[derive(Clone, Debug)]
-struct LayerState {
+struct LayerState<'a> {
     inputs: usize,
     hidden: usize,
     /// `[steps, 4 * hidden, rows]`: gates, then (backward) gradients of the pre-activations.
-    z: Vec<f32>,
-    /// `[steps, hidden, rows]` each; `mask` holds 0 or 1 / (1 − rate).
-    cell: Vec<f32>,
-    tanh_cell: Vec<f32>,
-    output: Vec<f32>,
-    dropped: Vec<f32>,
-    mask: Vec<f32>,
-    /// `[inputs + hidden, rows]`: gradients of a step's inputs and of the output before it.
-    d_inputs: Vec<f32>,
+    z: &'a mut [f32],
+    /// `[steps, hidden, rows]` each, the second layer's `dropped` and `mask` of the last step only; `mask` holds 0 or
+    /// 1 / (1 − rate).
+    cell: &'a mut [f32],
+    tanh_cell: &'a mut [f32],
+    output: &'a mut [f32],
+    dropped: &'a mut [f32],
+    mask: &'a mut [f32],
+    /// `[wanted inputs + hidden, rows]`: gradients of a step's inputs and of the output before it.
+    d_inputs: &'a mut [f32],
     /// `[hidden, rows]`
-    d_cell: Vec<f32>,
+    d_cell: &'a mut [f32],
+}
+
+/// Cuts the buffers of both layers off `memory`.
+fn layers(config: Config, steps: usize, rows: usize, memory: &mut [f32]) -> [LayerState<'_>; 2] {
+    let mut rest = memory;
+    let mut take = |n: usize| rest.split_off_mut(..n * rows).expect("`Chunk::new` made room");
+    let Config { features, hidden, .. } = config;
+    [(features, steps, 0), (hidden, 1, hidden)].map(|(inputs, above, wanted)| LayerState {
+        inputs,
+        hidden,
+        z: take(steps * 4 * hidden),
+        cell: take(steps * hidden),
+        tanh_cell: take(steps * hidden),
+        output: take(steps * hidden),
+        dropped: take(above * hidden),
+        mask: take(above * hidden),
+        d_inputs: take(wanted + hidden),
+        d_cell: take(hidden),
+    })
+}
+
+/// Values a row that [`layers`] takes.
+fn layer_values(config: Config, steps: usize) -> usize {
+    let hidden = config.hidden;
+    steps * 9 * hidden + 2 * hidden + steps * 7 * hidden + 5 * hidden
 }
 
 #[derive(Clone, Debug)]
@@ -129,18 +152,6 @@ impl Chunk {
         let rows = rows.next_multiple_of(LANES);
         let Config { features, hidden, dense, outputs } = config;
         let zeros = |n: usize| vec![0.0; n * rows];
-        let layer = |inputs: usize, above: usize, back: usize| LayerState {
-            inputs,
-            hidden,
-            z: zeros(steps * 4 * hidden),
-            cell: zeros(steps * hidden),
-            tanh_cell: zeros(steps * hidden),
-            output: zeros(steps * hidden),
-            dropped: zeros(above * hidden),
-            mask: zeros(above * hidden),
-            d_inputs: zeros(back),
-            d_cell: zeros(hidden),
-        };
         Self {
             config,
             steps,
@@ -148,7 +159,7 @@ impl Chunk {
             rows,
             x: zeros(steps * features),
             truth: zeros(truths),
-            layers: [layer(features, steps, hidden), layer(hidden, 1, 2 * hidden)],
+            memory: Memory::zeroed(layer_values(config, steps) * rows),
             head: HeadState {
                 hidden: zeros(dense),
                 d_hidden: zeros(dense),
@@ -156,17 +167,15 @@ impl Chunk {
                 d_output: zeros(outputs),
                 d_inputs: zeros(hidden),
             },
-            gradient: vec![0.0; config.n_parameters()],
         }
     }
 
     /// What [`Self::new`] takes of the memory. Unit: bytes.
     pub fn bytes(config: Config, steps: usize, truths: usize, rows: usize) -> u64 {
         let Config { features, hidden, dense, outputs } = config;
-        let first = steps * 9 * hidden + 2 * hidden;
-        let second = steps * 7 * hidden + 5 * hidden;
-        let per_row = steps * features + truths + first + second + 2 * dense + 2 * outputs + hidden;
-        4 * (per_row * rows.next_multiple_of(LANES) + config.n_parameters()) as u64
+        let rows = rows.next_multiple_of(LANES);
+        let per_row = steps * features + truths + 2 * dense + 2 * outputs + hidden;
+        4 * (per_row * rows) as u64 + Memory::bytes(layer_values(config, steps) * rows)
     }
 
     /// Makes place for `windows` windows, at most as many as it was made for; all of them must then be set.
@@ -189,19 +198,22 @@ impl Chunk {
     }
 
     /// Forward and backward over the windows set; `batch` is how many windows the step has in all its chunks, and
-    /// `dropout` must differ from chunk to chunk. The gradient is of the batch's mean loss.
-    pub fn train(&mut self, packed: &Packed, loss: &Loss, batch: usize, dropout: Option<Dropout>) -> Errors {
-        Arch::new().dispatch(Train { chunk: self, packed, loss, batch, dropout })
+    /// `dropout` must differ from chunk to chunk. `gradient` becomes that of the batch's mean loss as far as these
+    /// windows make it, laid out as [`super::Weights::to_flat`] does it.
+    pub fn train(
+        &mut self,
+        packed: &Packed,
+        loss: &Loss,
+        batch: usize,
+        dropout: Option<Dropout>,
+        gradient: &mut [f32],
+    ) -> Errors {
+        Arch::new().dispatch(Train { chunk: self, packed, loss, batch, dropout, gradient })
     }
 
     /// Forward alone, dropout off.
     pub fn judge(&mut self, packed: &Packed, loss: &Loss) -> Errors {
         Arch::new().dispatch(Judge { chunk: self, packed, loss })
-    }
-
-    /// What [`Self::train`] left: laid out as [`super::Weights::to_flat`] does it.
-    pub fn gradient(&self) -> &[f32] {
-        &self.gradient
     }
 
     /// What the network said of window `row`, `[outputs]`.
@@ -216,6 +228,7 @@ struct Train<'a> {
     loss: &'a Loss,
     batch: usize,
     dropout: Option<Dropout>,
+    gradient: &'a mut [f32],
 }
 
 impl WithSimd for Train<'_> {
@@ -223,13 +236,13 @@ impl WithSimd for Train<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Errors {
-        let Self { chunk, packed, loss, batch, dropout } = self;
+        let Self { chunk, packed, loss, batch, dropout, gradient } = self;
         if let Some(dropout) = dropout {
             chunk.draw(dropout);
         }
         chunk.forward(simd, packed, dropout.is_some());
         let errors = chunk.compare(loss, Some(batch));
-        chunk.backward(simd, packed, dropout.is_some());
+        chunk.backward(simd, packed, dropout.is_some(), gradient);
         errors
     }
 }
@@ -252,25 +265,24 @@ impl WithSimd for Judge<'_> {
 
 impl Chunk {
     fn draw(&mut self, dropout: Dropout) {
-        let n = self.config.hidden * self.rows;
-        let [first, second] = &mut self.layers;
-        mask::draw(dropout, [&mut first.mask[..self.steps * n], &mut second.mask[..n]]);
+        let [first, second] = layers(self.config, self.steps, self.rows, &mut self.memory);
+        mask::draw(dropout, [first.mask, second.mask]);
     }
 
     #[inline(always)]
     fn forward<S: Simd>(&mut self, simd: S, packed: &Packed, masked: bool) {
         let Self { steps, rows, .. } = *self;
-        let [first, second] = &mut self.layers;
+        let [mut first, mut second] = layers(self.config, steps, rows, &mut self.memory);
         let n = first.hidden * rows;
         let features = self.config.features * rows;
         for step in 0..steps {
             let x = &self.x[step * features..(step + 1) * features];
             first.step(simd, &packed.layers[0].forward, x, step, rows, masked.then_some(step));
-            let above = if masked { &first.dropped } else { &first.output };
+            let above = if masked { &*first.dropped } else { &*first.output };
             let mask = (masked && step + 1 == steps).then_some(0);
             second.step(simd, &packed.layers[1].forward, &above[step * n..(step + 1) * n], step, rows, mask);
         }
-        let last = if masked { &second.dropped[..n] } else { &second.output[(steps - 1) * n..steps * n] };
+        let last = if masked { &*second.dropped } else { &second.output[(steps - 1) * n..] };
         let head = &mut self.head;
         packed.dense.forward.apply(simd, [last, &[]], rows, &mut head.hidden);
         head.hidden.iter_mut().for_each(|h| *h = h.max(0.0));
@@ -298,11 +310,11 @@ impl Chunk {
     }
 
     #[inline(always)]
-    fn backward<S: Simd>(&mut self, simd: S, packed: &Packed, masked: bool) {
+    fn backward<S: Simd>(&mut self, simd: S, packed: &Packed, masked: bool, gradient: &mut [f32]) {
         let Self { config, steps, rows, .. } = *self;
         let n = config.hidden * rows;
-        let mut gradient = flat::parts_mut(config, &mut self.gradient);
-        let [first, second] = &mut self.layers;
+        let mut gradient = flat::parts_mut(config, gradient);
+        let [mut first, mut second] = layers(config, steps, rows, &mut self.memory);
         let head = &mut self.head;
         let (dense, outputs) = (config.dense * rows, config.outputs * rows);
 
@@ -310,11 +322,11 @@ impl Chunk {
         dense_gradient(simd, hidden, &head.d_output[..outputs], rows, &mut gradient.output);
         packed.output.backward.apply(simd, [&head.d_output[..outputs], &[]], rows, d_hidden);
         d_hidden.iter_mut().zip(hidden).for_each(|(d, &h)| *d = if h > 0.0 { *d } else { 0.0 });
-        let last = if masked { &second.dropped[..n] } else { &second.output[(steps - 1) * n..steps * n] };
+        let last = if masked { &*second.dropped } else { &second.output[(steps - 1) * n..] };
         dense_gradient(simd, last, d_hidden, rows, &mut gradient.dense);
         packed.dense.backward.apply(simd, [d_hidden, &[]], rows, &mut head.d_inputs);
 
-        for layer in [&mut *first, &mut *second] {
+        for layer in [&mut first, &mut second] {
             // nothing comes from beyond the last step
             layer.d_cell.fill(0.0);
             layer.d_inputs.fill(0.0);
@@ -325,13 +337,13 @@ impl Chunk {
             let above = Some((&second.d_inputs[..n], masked.then_some(step)));
             first.step_back(simd, &packed.layers[0].backward, above, step, rows, 0);
         }
-        let below = if masked { &first.dropped } else { &first.output };
-        second.gradient(simd, &below[..steps * n], steps, rows, &mut gradient.second);
+        let below = if masked { &*first.dropped } else { &*first.output };
+        second.gradient(simd, below, steps, rows, &mut gradient.second);
         first.gradient(simd, &self.x[..steps * config.features * rows], steps, rows, &mut gradient.first);
     }
 }
 
-impl LayerState {
+impl LayerState<'_> {
     /// One step forward; `mask` says which of the masks is for this step.
     #[inline(always)]
     fn step<S: Simd>(&mut self, simd: S, panels: &Panels, x: &[f32], step: usize, rows: usize, mask: Option<usize>) {
@@ -372,7 +384,7 @@ impl LayerState {
             tanh_cell: &self.tanh_cell[step * n..(step + 1) * n],
             d_output: &self.d_inputs[inputs * rows..inputs * rows + n],
             d_above: above.map(|(d, mask)| (d, mask.map(|k| &self.mask[k * n..(k + 1) * n]))),
-            d_cell: &mut self.d_cell[..n],
+            d_cell: self.d_cell,
         }
         .run(simd);
         if step > 0 || inputs > 0 {
@@ -384,7 +396,7 @@ impl LayerState {
     #[inline(always)]
     fn gradient<S: Simd>(&self, simd: S, x: &[f32], steps: usize, rows: usize, into: &mut Lstm<&mut [f32]>) {
         let n = self.hidden * rows;
-        let d = &self.z[..4 * n * steps];
+        let d = &*self.z;
         let (before, d_after) = (&self.output[..n * (steps - 1)], &d[4 * n..]);
         correlate(simd, (x, self.inputs), (d, 4 * self.hidden), rows, into.input);
         correlate(simd, (before, self.hidden), (d_after, 4 * self.hidden), rows, into.recurrent);

@@ -13,7 +13,7 @@ const WATCHED: usize = 1_000;
 
 /// The calling thread and its helpers.
 pub(super) struct Crew<'env> {
-    work: &'env (dyn Fn(usize) + Sync),
+    work: &'env (dyn Fn(usize, usize) + Sync),
     helpers: Vec<Thread>,
     shared: &'env Shared,
 }
@@ -33,11 +33,12 @@ pub(super) struct Shared {
 
 const MOST_TASKS: usize = 0xffff;
 
-/// Calls `body` with a crew of `threads`, this one included; `work` is what the crew does with a number.
+/// Calls `body` with a crew of `threads`, this one included; `work` is what a thread of the crew (0: this one) does with
+/// a number.
 pub(super) fn with<R>(
     threads: usize,
     shared: &Shared,
-    work: &(dyn Fn(usize) + Sync),
+    work: &(dyn Fn(usize, usize) + Sync),
     body: impl FnOnce(&mut Crew<'_>) -> R,
 ) -> R {
     thread::scope(|scope| {
@@ -77,7 +78,7 @@ impl Crew<'_> {
             self.helpers.iter().take(active.min(n - 1)).for_each(Thread::unpark);
         }
         while let Some(task) = shared.take() {
-            (self.work)(task);
+            (self.work)(0, task);
             shared.done.fetch_add(1, Ordering::Release);
         }
         let mut looks = 0usize;
@@ -111,12 +112,12 @@ impl Shared {
     }
 }
 
-fn help(number: usize, shared: &Shared, work: &(dyn Fn(usize) + Sync)) {
+fn help(number: usize, shared: &Shared, work: &(dyn Fn(usize, usize) + Sync)) {
     let mut looks = 0;
     while !shared.over.load(Ordering::Relaxed) {
         let active = number < shared.active.load(Ordering::Relaxed);
         if active && let Some(task) = shared.take() {
-            if catch_unwind(AssertUnwindSafe(|| work(task))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| work(number + 1, task))).is_err() {
                 shared.panicked.store(true, Ordering::Relaxed);
             }
             shared.done.fetch_add(1, Ordering::Release);
@@ -149,7 +150,8 @@ mod tests {
     fn every_task_is_done_once() {
         for threads in [1, 2, 5] {
             let counts: Vec<AtomicUsize> = (0..40).map(|_| AtomicUsize::new(0)).collect();
-            let work = |task: usize| {
+            let work = |thread: usize, task: usize| {
+                assert!(thread < threads);
                 counts[task].fetch_add(1, Ordering::Relaxed);
             };
             let shared = Shared::default();
@@ -172,7 +174,7 @@ mod tests {
     fn a_panic_of_a_helper_is_seen() {
         let shared = Shared::default();
         let caller = thread::current().id();
-        let work = |_: usize| {
+        let work = |_: usize, _: usize| {
             while thread::current().id() == caller && !shared.panicked.load(Ordering::Relaxed) {
                 thread::yield_now();
             }

@@ -38,7 +38,10 @@ pub(super) struct Fit<'a, E> {
     validation: &'a E,
     loss: &'a Loss,
     packed: RwLock<Packed>,
+    /// One a thread: what it writes stays in its processor's caches.
     desks: Vec<Mutex<Desk>>,
+    /// What became of each chunk of a batch.
+    parts: Vec<Mutex<Part>>,
     /// Errors of each block of windows judged.
     blocks: Vec<Mutex<Errors>>,
     order: RwLock<Vec<u32>>,
@@ -47,11 +50,16 @@ pub(super) struct Fit<'a, E> {
     rows: usize,
 }
 
-/// What one task works with.
+/// What one thread works with.
 struct Desk {
     chunk: Chunk,
     window: Vec<f32>,
     truth: Vec<f32>,
+}
+
+/// A chunk's share of a step.
+struct Part {
+    gradient: Vec<f32>,
     errors: Errors,
 }
 
@@ -72,19 +80,20 @@ impl<'a, E: Examples> Fit<'a, E> {
         threads: usize,
         parameters: &[f32],
     ) -> Self {
-        let (rows, n_desks) = division(batch_size.min(train.len()), threads);
+        let (rows, n_chunks) = division(batch_size.min(train.len()));
         let desk = || Desk {
             chunk: Chunk::new(config, train.steps(), train.truths(), rows),
             window: Vec::with_capacity(train.steps() * train.width()),
             truth: Vec::with_capacity(train.truths()),
-            errors: Errors::default(),
         };
+        let part = || Part { gradient: vec![0.0; config.n_parameters()], errors: Errors::default() };
         Self {
             train,
             validation,
             loss,
             packed: RwLock::new(Packed::new(config, parameters)),
-            desks: (0..n_desks).map(|_| Mutex::new(desk())).collect(),
+            desks: (0..threads).map(|_| Mutex::new(desk())).collect(),
+            parts: (0..n_chunks).map(|_| Mutex::new(part())).collect(),
             blocks: (0..MAX_BLOCKS.min(validation.len().max(train.len()).div_ceil(BLOCK)))
                 .map(|_| Mutex::default())
                 .collect(),
@@ -97,18 +106,20 @@ impl<'a, E: Examples> Fit<'a, E> {
     /// Calls `body` with everything it needs to step and to judge.
     pub(super) fn with_crew<R>(&self, threads: usize, body: impl FnOnce(&mut Worker<'_, '_, 'a, E>) -> R) -> R {
         let shared = crew::Shared::default();
-        crew::with(threads, &shared, &|number| self.work(number), |crew| body(&mut Worker { fit: self, crew }))
+        crew::with(threads, &shared, &|thread, number| self.work(thread, number), |crew| {
+            body(&mut Worker { fit: self, crew })
+        })
     }
 
-    /// What the crew does with a number.
-    fn work(&self, number: usize) {
+    /// What a thread of the crew does with a number.
+    fn work(&self, thread: usize, number: usize) {
         let task = read(&self.task);
+        let mut desk = lock(&self.desks[thread]);
+        let Desk { chunk, window, truth } = &mut *desk;
         match &*task {
             Task::Step { range, step } => {
                 let begin = range.start + number * self.rows;
                 let part = begin..(begin + self.rows).min(range.end);
-                let mut desk = lock(&self.desks[number]);
-                let Desk { chunk, window, truth, errors } = &mut *desk;
                 chunk.begin(part.len());
                 let order = read(&self.order);
                 for (row, &index) in order[part].iter().enumerate() {
@@ -117,13 +128,12 @@ impl<'a, E: Examples> Fit<'a, E> {
                 }
                 let stream = step.number * MAX_CHUNKS as u64 + number as u64;
                 let dropout = step.dropout.map(|(rate, seed)| Dropout { rate, seed, stream });
-                *errors = chunk.train(&read(&self.packed), self.loss, range.len(), dropout);
+                let mut part = lock(&self.parts[number]);
+                let Part { gradient, errors } = &mut *part;
+                *errors = chunk.train(&read(&self.packed), self.loss, range.len(), dropout, gradient);
             }
             Task::Judge { validation, n, stride, block } => {
                 let windows = if *validation { self.validation } else { self.train };
-                let free = self.desks.iter().find_map(|desk| desk.try_lock().ok());
-                let mut desk = free.unwrap_or_else(|| lock(&self.desks[number % self.desks.len()]));
-                let Desk { chunk, window, truth, .. } = &mut *desk;
                 let packed = read(&self.packed);
                 let mut errors = Errors::default();
                 let end = ((number + 1) * block).min(*n);
@@ -142,18 +152,20 @@ impl<'a, E: Examples> Fit<'a, E> {
     }
 }
 
-/// Windows of a chunk, from the batch's size alone, and how many chunks there is room for.
-fn division(batch: usize, threads: usize) -> (usize, usize) {
+/// Windows of a chunk, from the batch's size alone, and how many chunks there are.
+fn division(batch: usize) -> (usize, usize) {
     let rows = batch.div_ceil(MAX_CHUNKS).next_multiple_of(MIN_ROWS);
-    (rows, batch.div_ceil(rows).max(threads))
+    (rows, batch.div_ceil(rows))
 }
 
 /// Memory of a training beside its windows: buffers, parameters and their moments, the order. Unit: bytes.
 pub(super) fn bytes(config: Config, steps: usize, truths: usize, windows: usize, batch: usize, threads: usize) -> u64 {
-    let (rows, n_desks) = division(batch.min(windows), threads.min(MAX_THREADS));
+    let (rows, n_chunks) = division(batch.min(windows));
     let parameters = 4 * config.n_parameters() as u64;
-    // themselves, packed twice, two moments, the best
-    n_desks as u64 * Chunk::bytes(config, steps, truths, rows) + 6 * parameters + 4 * windows as u64
+    // themselves, packed twice, two moments, the best, each chunk's gradient
+    threads.min(MAX_THREADS) as u64 * Chunk::bytes(config, steps, truths, rows)
+        + (6 + n_chunks as u64) * parameters
+        + 4 * windows as u64
 }
 
 /// All numbers below `order.len()` in an order that depends on `random` alone.
@@ -197,13 +209,13 @@ impl<E: Examples> Worker<'_, '_, '_, E> {
         let n = range.len().div_ceil(fit.rows);
         self.set(Task::Step { range, step });
         self.crew.run(n);
-        let desks: [Option<MutexGuard<'_, Desk>>; MAX_CHUNKS] =
-            std::array::from_fn(|k| (k < n).then(|| lock(&fit.desks[k])));
+        let parts: [Option<MutexGuard<'_, Part>>; MAX_CHUNKS] =
+            std::array::from_fn(|k| (k < n).then(|| lock(&fit.parts[k])));
         let mut errors = Errors::default();
         let mut gradients: [&[f32]; MAX_CHUNKS] = [&[]; MAX_CHUNKS];
-        for (desk, gradient) in desks.iter().flatten().zip(&mut gradients) {
-            errors.add(desk.errors);
-            *gradient = desk.chunk.gradient();
+        for (part, gradient) in parts.iter().flatten().zip(&mut gradients) {
+            errors.add(part.errors);
+            *gradient = &part.gradient;
         }
         if errors.loss.is_finite() {
             adam.step(step.learning_rate, parameters, &gradients[..n]);

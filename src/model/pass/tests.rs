@@ -37,14 +37,15 @@ impl Case {
     /// The mean loss of these parameters, with the dropout that [`Self::gradient`] has.
     fn loss(&self, parameters: &[f32], loss: &Loss, dropout: Option<Dropout>) -> f64 {
         let packed = Packed::new(self.weights.config, parameters);
-        self.chunk().train(&packed, loss, self.rows, dropout).mean_loss()
+        self.chunk().train(&packed, loss, self.rows, dropout, &mut vec![0.0; parameters.len()]).mean_loss()
     }
 
     fn gradient(&self, loss: &Loss, dropout: Option<Dropout>) -> Vec<f32> {
         let packed = Packed::new(self.weights.config, &self.weights.to_flat());
-        let mut chunk = self.chunk();
-        chunk.train(&packed, loss, self.rows, dropout);
-        chunk.gradient().to_vec()
+        // every value must be written
+        let mut gradient = vec![f32::NAN; self.weights.config.n_parameters()];
+        self.chunk().train(&packed, loss, self.rows, dropout, &mut gradient);
+        gradient
     }
 }
 
@@ -96,30 +97,32 @@ proptest! {
 fn memory_is_as_foretold() {
     let config = config(6, 50, 25, 2);
     let chunk = Chunk::new(config, 20, 1, 30);
-    let layers = chunk.layers.iter().map(|l| {
-        [&l.z, &l.cell, &l.tanh_cell, &l.output, &l.dropped, &l.mask, &l.d_inputs, &l.d_cell]
-            .map(Vec::len)
-            .iter()
-            .sum::<usize>()
-    });
     let head =
         [&chunk.head.hidden, &chunk.head.d_hidden, &chunk.head.output, &chunk.head.d_output, &chunk.head.d_inputs];
-    let rest = chunk.x.len() + chunk.truth.len() + chunk.gradient.len() + head.map(Vec::len).iter().sum::<usize>();
-    assert_eq!(Chunk::bytes(config, 20, 1, 30), 4 * (layers.sum::<usize>() + rest) as u64);
+    let rest = chunk.x.len() + chunk.truth.len() + head.map(Vec::len).iter().sum::<usize>();
+    assert_eq!(Chunk::bytes(config, 20, 1, 30), Memory::bytes(chunk.memory.len()) + 4 * rest as u64);
+    let mut memory = vec![0.0; chunk.memory.len()];
+    let of = |l: &LayerState<'_>| {
+        let short = l.dropped.len() + l.mask.len() + l.d_inputs.len() + l.d_cell.len();
+        l.z.len() + l.cell.len() + l.tanh_cell.len() + l.output.len() + short
+    };
+    let used: usize = layers(config, 20, 32, &mut memory).iter().map(of).sum();
+    assert_eq!(used, memory.len());
 }
 
 #[test]
 fn the_last_rows_do_not_touch_the_others() {
     let full = case(config(3, 5, 4, 1), 4, 40, 1);
     let packed = Packed::new(full.weights.config, &full.weights.to_flat());
+    let mut gradient = vec![0.0; full.weights.config.n_parameters()];
     let mut chunk = full.chunk();
-    chunk.train(&packed, &Loss::Mse, 40, Some(Dropout { rate: 0.5, seed: 1, stream: 1 }));
+    chunk.train(&packed, &Loss::Mse, 40, Some(Dropout { rate: 0.5, seed: 1, stream: 1 }), &mut gradient);
     // the same buffers with fewer windows, beside fresh buffers
     chunk.begin(3);
     for row in 0..3 {
         chunk.set(row, &full.windows[row * 12..][..12], &full.truth[row..=row]);
     }
-    chunk.train(&packed, &Loss::Mse, 3, None);
+    chunk.train(&packed, &Loss::Mse, 3, None, &mut gradient);
     let three = Case { rows: 3, windows: full.windows[..36].to_vec(), truth: full.truth[..3].to_vec(), ..full };
-    assert_eq!(chunk.gradient(), three.gradient(&Loss::Mse, None));
+    assert_eq!(gradient, three.gradient(&Loss::Mse, None));
 }
