@@ -39,6 +39,8 @@ struct Arrived {
     last: i64,
     /// Whether each of its rows was later than the one before it.
     in_order: bool,
+    /// The video whose row came after this one's: a table stored by time names them in the same order again and again.
+    follower: u32,
 }
 
 /// A count that is no count: which one, and what it is.
@@ -111,13 +113,20 @@ impl Arrivals {
         if self.videos.get(self.current as usize).is_some_and(|video| video.report.id == id) {
             return self.current;
         }
+        let before = self.current as usize;
+        let guess = self.videos.get(before).map_or(0, |video| video.follower);
+        if self.videos.get(guess as usize).is_some_and(|video| video.report.id == id) {
+            self.current = guess;
+            return guess;
+        }
         self.current = self.known.get(id).copied().unwrap_or_else(|| {
             let video = self.videos.len() as u32;
             self.known.insert(id.to_owned(), video);
             let report = VideoReport { id: id.to_owned(), ..VideoReport::default() };
-            self.videos.push(Arrived { report, rows: 0, last: i64::MIN, in_order: true });
+            self.videos.push(Arrived { report, rows: 0, last: i64::MIN, in_order: true, follower: 0 });
             video
         });
+        self.videos[before].follower = self.current;
         self.current
     }
 

@@ -80,12 +80,13 @@ pub(super) async fn stage(
     .await
 }
 
-/// What a table of ours holds.
+/// What a table of ours holds; `key` is empty or a constraint.
 pub(super) fn contents(key: &str) -> String {
+    let key = if key.is_empty() { String::new() } else { format!(", {key}") };
     format!(
         "(timestamp timestamptz NOT NULL, video_id text NOT NULL, view_count bigint NOT NULL, like_count bigint NOT NULL,
           comment_count bigint NOT NULL, views_growth_rate double precision, likes_growth_rate double precision,
-          comments_growth_rate double precision, {key})"
+          comments_growth_rate double precision{key})"
     )
 }
 

@@ -19,6 +19,12 @@ use indexes::{Indexes, each_video};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
 use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Bytes of rows that change threads at once: enough to make that cheap, few enough to stay in a cache.
+const BATCH: usize = 1 << 17;
+/// Batches under way; the faster side waits.
+const BATCHES: usize = 4;
 
 /// A PostgreSQL server and how to log in.
 #[derive(Clone, Debug)]
@@ -47,10 +53,49 @@ impl Postgres {
         arrivals: &mut Arrivals,
         progress: &mut impl FnMut(u64),
     ) -> Result<(), Error> {
+        // The server sends a message a row. A thread with a runtime of its own takes them off the socket, since a runtime of
+        // several threads wakes another one for each packet; meanwhile this task decodes.
+        let (send, mut batches) = mpsc::channel(BATCHES);
+        let (postgres, owned) = (self.clone(), place.clone());
+        let sending = tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| owned.unread(error.into()))?;
+            runtime.block_on(async {
+                tokio::select! {
+                    sent = postgres.send_rows(&owned, &send) => sent,
+                    // nobody takes the rows any more: the read has failed already
+                    () = send.closed() => Ok(()),
+                }
+            })
+        });
+        let mut decoder = None;
+        while let Some((numbers, batch)) = batches.recv().await {
+            let decoder = decoder.get_or_insert_with(|| Decoder::new(numbers));
+            decode(decoder, &batch, place, arrivals, progress)?;
+        }
+        sending.await.unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()))?;
+        finish(decoder.as_ref(), place)
+    }
+
+    /// Sends all rows of the table, with the types of their numbers.
+    async fn send_rows(&self, place: &Place, send: &mpsc::Sender<([Number; 6], Vec<u8>)>) -> Result<(), Error> {
         let mut connection = self.snapshot(place).await?;
         let columns = Columns::of(&mut connection, place).await?;
         let rows = format!("{} FROM {} AS one", columns.select("one"), place.table.quoted());
-        receive(&mut connection, place, (&rows, columns.numbers()), arrivals, progress).await?;
+        let unread = |error| place.unread(error);
+        let mut pieces = connection.copy_out_raw(&copy_out(&rows)).await.map_err(unread)?;
+        let mut batch = Vec::with_capacity(BATCH + 1024);
+        while let Some(piece) = pieces.try_next().await.map_err(unread)? {
+            batch.extend_from_slice(&piece);
+            if batch.len() >= BATCH {
+                let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH + 1024));
+                if send.send((columns.numbers(), full)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        drop(pieces);
+        let _ = send.send((columns.numbers(), batch)).await;
         close(connection).await;
         Ok(())
     }
@@ -127,7 +172,7 @@ impl Postgres {
         execute(&mut connection, begin).await.map_err(unwritten)?;
         let made = !exists(&mut connection, place).await?;
         if made {
-            let create = format!("CREATE TABLE {table} {}", contents("PRIMARY KEY (video_id, timestamp)"));
+            let create = format!("CREATE TABLE {table} {}", contents(""));
             execute(&mut connection, create).await.map_err(unwritten)?;
         }
         let columns = Columns::of(&mut connection, place).await?;
@@ -142,6 +187,8 @@ impl Postgres {
         if made {
             send(&mut connection, &table, &merged.write, progress).await.map_err(unwritten)?;
             // Made afterwards, by one sort instead of a search a row.
+            let key = format!("ALTER TABLE {table} ADD PRIMARY KEY (video_id, timestamp)");
+            execute(&mut connection, key).await.map_err(unwritten)?;
             execute(&mut connection, format!("CREATE INDEX ON {table} (timestamp)")).await.map_err(unwritten)?;
         } else if !merged.write.is_empty() {
             stage(&mut connection, &table, &columns, &merged.write, progress).await.map_err(unwritten)?;
@@ -179,22 +226,40 @@ async fn receive(
     arrivals: &mut Arrivals,
     progress: &mut impl FnMut(u64),
 ) -> Result<(), Error> {
-    let statement = format!("COPY ({rows}) TO STDOUT (FORMAT binary)");
     let unread = |error| place.unread(error);
-    let mut pieces = connection.copy_out_raw(&statement).await.map_err(unread)?;
+    let mut pieces = connection.copy_out_raw(&copy_out(rows)).await.map_err(unread)?;
     let mut decoder = Decoder::new(numbers);
     while let Some(piece) = pieces.try_next().await.map_err(unread)? {
-        decoder
-            .take(&piece, |row| {
-                let at = row.at.map_err(|value| Stop::Data(place.not_a_time(row.video, value.to_owned())))?;
-                let refused = |refused| Stop::Data(place.not_a_count(row.video, at, &refused));
-                arrivals.push(row.video, at, row.counts, row.growth).map_err(refused)?;
-                tell(arrivals, progress);
-                Ok(())
-            })
-            .map_err(|stop: Stop| stop.into_error(place))?;
+        decode(&mut decoder, &piece, place, arrivals, progress)?;
     }
-    decoder.finish().map_err(|malformed| Stop::from(malformed).into_error(place))
+    finish(Some(&decoder), place)
+}
+
+fn copy_out(rows: &str) -> String {
+    format!("COPY ({rows}) TO STDOUT (FORMAT binary)")
+}
+
+fn decode(
+    decoder: &mut Decoder,
+    piece: &[u8],
+    place: &Place,
+    arrivals: &mut Arrivals,
+    progress: &mut impl FnMut(u64),
+) -> Result<(), Error> {
+    let taken = decoder.take(piece, |row| {
+        let at = row.at.map_err(|value| Stop::Data(place.not_a_time(row.video, value.to_owned())))?;
+        let refused = |refused| Stop::Data(place.not_a_count(row.video, at, &refused));
+        arrivals.push(row.video, at, row.counts, row.growth).map_err(refused)?;
+        tell(arrivals, progress);
+        Ok(())
+    });
+    taken.map_err(|stop: Stop| stop.into_error(place))
+}
+
+/// Errors: the rows stopped before their end.
+fn finish(decoder: Option<&Decoder>, place: &Place) -> Result<(), Error> {
+    let finished = decoder.map_or(Ok(()), Decoder::finish);
+    finished.map_err(|malformed| Stop::from(malformed).into_error(place))
 }
 
 /// Why decoding stopped.
