@@ -127,8 +127,8 @@ fn hash(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 10)]
 fn windowing(bencher: Bencher<'_, '_>) {
     let rows = Rows::new();
-    bencher.counter(rows.count()).bench_local(|| {
-        Recipe::Level.prepare(&rows.series, &Settings::of(Grid::AsRecorded), &Options::default()).expect("windows")
+    bencher.counter(rows.count()).with_inputs(|| rows.series.clone()).bench_local_values(|series| {
+        Recipe::Level.prepare(series, &Settings::of(Grid::AsRecorded), &Options::default()).expect("windows")
     });
 }
 
@@ -136,7 +136,7 @@ fn windowing(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 10)]
 fn batches(bencher: Bencher<'_, '_>) {
     let prepared = Recipe::Level
-        .prepare(&Rows::new().series, &Settings::of(Grid::AsRecorded), &Options::default())
+        .prepare(Rows::new().series, &Settings::of(Grid::AsRecorded), &Options::default())
         .expect("windows");
     let windows = prepared.train(Target::Views);
     let mut batch = Vec::new();

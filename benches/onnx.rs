@@ -35,7 +35,7 @@ fn session(threads: usize) -> Session {
 }
 
 fn prepared() -> Prepared {
-    Recipe::Level.prepare(&sample(0), &Settings::of(Grid::AsRecorded), &Options::default()).expect("windows")
+    Recipe::Level.prepare(sample(0), &Settings::of(Grid::AsRecorded), &Options::default()).expect("windows")
 }
 
 /// All windows of the sample, from the arena, as judging takes them.

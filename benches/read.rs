@@ -34,8 +34,7 @@ fn main() {
     let preparing = Instant::now();
     let (rows, videos) = (series.len(), series.videos.len());
     let prepared =
-        Recipe::Level.prepare(&series, &Settings::of(Grid::AsRecorded), &Options::default()).expect("windows");
-    drop(series);
+        Recipe::Level.prepare(series, &Settings::of(Grid::AsRecorded), &Options::default()).expect("windows");
     let (prepare_seconds, ready_seconds) = (seconds(preparing), seconds(began));
     let peak = peak_memory();
 

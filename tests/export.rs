@@ -205,7 +205,7 @@ fn train_with(
 
 fn trained(seed: u64) -> (Weights, Vec<train::Epoch>) {
     let prepared =
-        Recipe::Level.prepare(&waves(), &Settings::of(Grid::AsRecorded), &Options::default()).expect("enough rows");
+        Recipe::Level.prepare(waves(), &Settings::of(Grid::AsRecorded), &Options::default()).expect("enough rows");
     let (train, validation) = (prepared.train(Target::Views), prepared.validation(Target::Views));
     let trained = train_with(&train, &validation, &settings(seed), false).expect("a network");
     (trained.network.weights(), trained.epochs)
@@ -224,7 +224,7 @@ fn training_learns_and_stops_on_request_and_on_nonsense() {
     let (_, epochs) = trained(1);
     assert!(epochs[3].val_loss < epochs[0].val_loss, "{epochs:?}");
     let prepared =
-        Recipe::Level.prepare(&waves(), &Settings::of(Grid::AsRecorded), &Options::default()).expect("enough rows");
+        Recipe::Level.prepare(waves(), &Settings::of(Grid::AsRecorded), &Options::default()).expect("enough rows");
     let (train, validation) = (prepared.train(Target::Likes), prepared.validation(Target::Likes));
     let run = |stopped: bool, learning_rate: f64| {
         let settings = train::Settings { learning_rate, ..settings(1) };
@@ -239,7 +239,7 @@ fn training_learns_and_stops_on_request_and_on_nonsense() {
 #[test]
 fn a_trained_model_is_left_for_the_reader_that_is_not_ours() {
     let prepared =
-        Recipe::Level.prepare(&waves(), &Settings::of(Grid::AsRecorded), &Options::default()).expect("enough rows");
+        Recipe::Level.prepare(waves(), &Settings::of(Grid::AsRecorded), &Options::default()).expect("enough rows");
     let validation: Windows<'_> = prepared.validation(Target::Views);
     let windows = validation.batch(0..validation.len());
     let model = export::to_onnx(&trained(1).0, &description());

@@ -48,7 +48,7 @@ fn recorded(level: f64, seed: u64) -> Series {
 
 fn prepare(series: &Series, horizon: usize) -> Prepared {
     let options = Options { horizon, ..Options::default() };
-    Recipe::Increment.prepare(series, &Settings::of(Grid::HalfHour), &options).expect("enough rows")
+    Recipe::Increment.prepare(series.clone(), &Settings::of(Grid::HalfHour), &options).expect("enough rows")
 }
 
 /// A network that has learnt nothing: what it computes is what counts.

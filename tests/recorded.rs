@@ -14,7 +14,7 @@ fn floats(golden: &SafeTensors<'_>, name: &str) -> Vec<f32> {
 
 fn level(series: &Series) -> Prepared {
     let settings = Settings::of(Grid::AsRecorded);
-    Recipe::Level.prepare(series, &settings, &Options::default()).expect("enough rows")
+    Recipe::Level.prepare(series.clone(), &settings, &Options::default()).expect("enough rows")
 }
 
 /// The golden file holds 64 windows that the reference pipeline cut, evenly spread over the validation windows.
@@ -77,7 +77,7 @@ fn naive_forecasts_on_the_grid_are_those_of_the_measuring_script() {
     }
     let (series, _) = read_csv(&files, false, |_, _| ()).expect("read");
     let options = Options { horizon: 24, ..Options::default() };
-    let prepared = Recipe::Increment.prepare(&series, &Settings::of(Grid::HalfHour), &options).expect("enough rows");
+    let prepared = Recipe::Increment.prepare(series, &Settings::of(Grid::HalfHour), &options).expect("enough rows");
     let validation = prepared.validation(Target::Views);
     let last: Vec<f64> =
         (0..validation.len()).flat_map(|k| vec![validation.before(k, 0).expect("known"); 24]).collect();

@@ -47,7 +47,8 @@ pub(super) async fn data(args: &Args, config: Option<&Path>, output: Output) -> 
     };
     let context = Context::open(settings).await?;
     let (series, read) = context.source().await?.read(|_| ()).await?;
-    let prepared = tokio::task::block_in_place(|| retrain.recipe.prepare(&series, &job.data, &retrain.options()));
+    let prepared =
+        tokio::task::block_in_place(|| retrain.recipe.prepare(series.clone(), &job.data, &retrain.options()));
     let (videos, mut remarks, problem) = match prepared {
         Ok(prepared) => (prepared.reports, prepared.remarks, None),
         // what each video gives is what explains it

@@ -35,7 +35,8 @@ pub struct Scores {
     /// MAE / MAE of repeating the last value over the training windows at the same horizon; the median over series.
     #[serde(default)]
     pub mase: Option<f64>,
-    /// Share of truths within the intervals; none where there are no intervals.
+    /// Share of truths within the intervals, over windows that the intervals were not made from; none where there are no
+    /// intervals.
     #[serde(default)]
     pub coverage: Option<f64>,
     /// The same, horizon by horizon; empty where there is but one.
@@ -83,8 +84,19 @@ pub struct Measured {
 pub struct Forecasts<'a> {
     /// `[windows, outputs]`
     pub values: &'a [f64],
-    /// Lower and upper ends of the intervals, each like `values`.
-    pub intervals: Option<(&'a [f64], &'a [f64])>,
+    /// The intervals around them.
+    pub intervals: Option<Ends<'a>>,
+}
+
+/// Ends of intervals, each like [`Forecasts::values`].
+#[derive(Clone, Copy, Debug)]
+pub struct Ends<'a> {
+    /// `[windows, outputs]`
+    pub lower: &'a [f64],
+    /// `[windows, outputs]`
+    pub upper: &'a [f64],
+    /// Windows whose errors the intervals were made from, as positions that ascend: they say nothing about them.
+    pub made_from: &'a [u32],
 }
 
 /// Scores forecasts on `windows`; errors of the last value over `train` are the unit of MASE.
@@ -162,10 +174,10 @@ fn measure(points: &Points<'_>, forecast: impl Fn(usize, usize) -> Option<f64>) 
 }
 
 fn coverage(points: &Points<'_>, forecasts: Forecasts<'_>) -> Option<f64> {
-    let (lower, upper) = forecasts.intervals?;
+    let Ends { lower, upper, made_from } = forecasts.intervals?;
     let outputs = points.windows.outputs();
     let (mut within, mut n) = (0.0, 0.0);
-    for (k, o) in points.iter() {
+    for (k, o) in points.iter().filter(|&(k, _)| !points.windows.is_among(k, made_from)) {
         let truth = points.windows.truth(k, o);
         n += 1.0;
         within += f64::from(u8::from((lower[k * outputs + o]..=upper[k * outputs + o]).contains(&truth)));

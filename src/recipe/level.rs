@@ -9,7 +9,6 @@ use super::{Error, Prepared, Table};
 use crate::data::{Series, Target};
 use crate::grid::{self, Grid, Settings, VideoReport};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::ops::Range;
 
 /// Steps a window holds.
@@ -29,15 +28,10 @@ pub struct Scaler {
 }
 
 impl Scaler {
-    fn fit(rows: impl Iterator<Item = [f64; FEATURES.len()]>) -> Self {
-        let mut scaler = Self { low: [f64::INFINITY; FEATURES.len()], high: [f64::NEG_INFINITY; FEATURES.len()] };
-        for row in rows {
-            for (k, value) in row.into_iter().enumerate() {
-                scaler.low[k] = scaler.low[k].min(value);
-                scaler.high[k] = scaler.high[k].max(value);
-            }
-        }
-        scaler
+    fn fit(columns: [&[f64]; FEATURES.len()]) -> Self {
+        let extreme =
+            |from: f64, pick: fn(f64, f64) -> f64| columns.map(|column| column.iter().copied().fold(from, pick));
+        Self { low: extreme(f64::INFINITY, f64::min), high: extreme(f64::NEG_INFINITY, f64::max) }
     }
 
     /// What one scaled unit of feature `k` is; 1 where the feature is constant.
@@ -79,8 +73,8 @@ impl Scalers {
 /// Scaled features of every row.
 #[derive(Clone, Debug)]
 pub struct Rows {
-    /// `[rows, features]`
-    pub(super) features: Vec<f32>,
+    /// A column each, as long as there are rows.
+    features: [Vec<f32>; FEATURES.len()],
     /// Rows of each video, in the order of [`Scalers::videos`].
     pub(super) videos: Vec<Range<usize>>,
     /// How to get counts back.
@@ -90,7 +84,13 @@ pub struct Rows {
 impl Rows {
     /// The scaled count of `target` in a row.
     pub(super) fn value(&self, target: Target, row: usize) -> f32 {
-        self.features[row * FEATURES.len() + target.index()]
+        self.features[target.index()][row]
+    }
+
+    /// Appends the features of these rows, `[rows, features]`.
+    pub(super) fn copy_to(&self, rows: Range<usize>, into: &mut Vec<f32>) {
+        let columns = self.features.each_ref().map(|column| &column[rows.clone()]);
+        into.extend((0..rows.len()).flat_map(|row| columns.map(|column| column[row])));
     }
 
     /// The video a row belongs to.
@@ -99,30 +99,24 @@ impl Rows {
     }
 }
 
-/// Scales, cuts windows and splits them.
-pub(super) fn prepare(series: &Series, data: &Settings) -> Result<Prepared, Error> {
+/// Scales, cuts windows and splits them. Each column is let go as soon as it is scaled.
+pub(super) fn prepare(series: Series, data: &Settings) -> Result<Prepared, Error> {
     if series.is_empty() {
         return Err(Error::NoRows);
     }
     let (series, mut reports) = if data.grid == Grid::AsRecorded {
-        let reports = series.videos.iter().map(|video| VideoReport::of(series, video, data)).collect::<Vec<_>>();
-        (Cow::Borrowed(series), reports)
+        let reports = series.videos.iter().map(|video| VideoReport::of(&series, video, data)).collect::<Vec<_>>();
+        (series, reports)
     } else {
-        let (gridded, reports) = grid::lay(series, data);
-        (Cow::Owned(gridded.to_series()), reports)
+        let (gridded, reports) = grid::lay(&series, data);
+        (gridded.to_series(), reports)
     };
-    let series = series.as_ref();
-    let mut features = Vec::with_capacity(series.len() * FEATURES.len());
     let mut starts = Vec::with_capacity(series.len());
     let mut videos = Vec::with_capacity(series.videos.len());
     let mut scalers = Vec::with_capacity(series.videos.len());
     let mut remarks = Vec::new();
     for video in &series.videos {
-        let scaler = Scaler::fit(video.rows.clone().map(|row| raw_features(series, row)));
-        for row in video.rows.clone() {
-            let raw = raw_features(series, row);
-            features.extend((0..FEATURES.len()).map(|k| scaler.scale(k, raw[k])));
-        }
+        let scaler = Scaler::fit(columns(&series).map(|column| &column[video.rows.clone()]));
         // A window needs a row after its last; `saturating_sub`, since a video may be shorter than that.
         starts.extend((video.rows.start..video.rows.end.saturating_sub(STEPS)).map(|row| row as u32));
         if video.rows.len() <= STEPS {
@@ -144,6 +138,14 @@ pub(super) fn prepare(series: &Series, data: &Settings) -> Result<Prepared, Erro
             longest: series.videos.iter().map(|v| v.rows.len()).max().unwrap_or(0),
         });
     }
+    let Series { at, counts: [views, likes, comments], growth: [views_growth, likes_growth, comments_growth], .. } =
+        series;
+    drop(at);
+    let mut number = 0..;
+    let features = [views, likes, comments, views_growth, likes_growth, comments_growth].map(|column| {
+        let k = number.next().unwrap_or_default();
+        scaled(k, &column, videos.iter().zip(&scalers).map(|(rows, (_, scaler))| (rows.clone(), Some(scaler))))
+    });
     let scalers = Scalers {
         method: "min-max, per video over all its rows; a constant feature becomes 0".to_owned(),
         features: FEATURES.map(str::to_owned).to_vec(),
@@ -156,7 +158,7 @@ pub(super) fn prepare(series: &Series, data: &Settings) -> Result<Prepared, Erro
         (report.train, report.validation) = (of_video(&starts[..n_train]), of_video(&starts[n_train..]));
     }
     let validation = starts.split_off(n_train);
-    let split = Split { train: starts, newest: Vec::new(), validation };
+    let split = Split { train: starts, validation, calibration: Vec::new() };
     let table = Table::Level(Rows { features, videos, scalers });
     Ok(Prepared { table, split, folds: Vec::new(), pools: Vec::new(), reports, remarks })
 }
@@ -164,15 +166,9 @@ pub(super) fn prepare(series: &Series, data: &Settings) -> Result<Prepared, Erro
 /// All windows of `series` whose next row is later than `after`, scaled as a version was: by its scalers, which have not seen
 /// these rows. Videos that it has no scaler for are left out, and said.
 pub fn unseen(series: &Series, scalers: &Scalers, after: Option<i64>) -> Prepared {
-    let mut features = Vec::with_capacity(series.len() * FEATURES.len());
     let (mut starts, mut videos, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
     for video in &series.videos {
-        let scaler = scalers.of(&video.id);
-        for row in video.rows.clone() {
-            let raw = raw_features(series, row);
-            features.extend((0..FEATURES.len()).map(|k| scaler.map_or(0.0, |scaler| scaler.scale(k, raw[k]))));
-        }
-        if scaler.is_none() {
+        if scalers.of(&video.id).is_none() {
             remarks.push(format!("video {}: was not there when the version was trained, and has no scaler", video.id));
             continue;
         }
@@ -181,6 +177,9 @@ pub fn unseen(series: &Series, scalers: &Scalers, after: Option<i64>) -> Prepare
         let all = video.rows.start..video.rows.end.saturating_sub(STEPS);
         starts.extend(all.filter(unseen).map(|row| row as u32));
     }
+    let of_videos = || series.videos.iter().map(|video| (video.rows.clone(), scalers.of(&video.id)));
+    let mut number = 0..;
+    let features = columns(series).map(|column| scaled(number.next().unwrap_or_default(), column, of_videos()));
     let known = series.videos.iter().filter_map(|video| Some((video.id.clone(), scalers.of(&video.id)?.clone())));
     let scalers = Scalers { videos: known.collect(), ..scalers.clone() };
     let split = Split { validation: starts, ..Split::default() };
@@ -191,17 +190,24 @@ pub fn unseen(series: &Series, scalers: &Scalers, after: Option<i64>) -> Prepare
 /// The last [`STEPS`] rows of a video as the network sees them, `[steps, features]`; `rows` must be that many.
 pub fn scale_window(series: &Series, rows: std::ops::Range<usize>, scaler: &Scaler) -> Vec<f32> {
     assert_eq!(rows.len(), STEPS, "rows of a window");
-    rows.flat_map(|row| {
-        let raw = raw_features(series, row);
-        (0..FEATURES.len()).map(move |k| scaler.scale(k, raw[k]))
-    })
-    .collect()
+    let columns = columns(series);
+    rows.flat_map(|row| (0..FEATURES.len()).map(move |k| scaler.scale(k, columns[k][row]))).collect()
 }
 
-fn raw_features(series: &Series, row: usize) -> [f64; FEATURES.len()] {
-    let [views, likes, comments] = &series.counts;
-    let [views_growth, likes_growth, comments_growth] = &series.growth;
-    [views[row], likes[row], comments[row], views_growth[row], likes_growth[row], comments_growth[row]]
+/// The columns of [`FEATURES`].
+fn columns(series: &Series) -> [&[f64]; FEATURES.len()] {
+    let ([views, likes, comments], [views_growth, likes_growth, comments_growth]) = (&series.counts, &series.growth);
+    [views, likes, comments, views_growth, likes_growth, comments_growth]
+}
+
+/// Feature `k` of videos that follow one another without gaps; 0 where one has no scaler.
+fn scaled<'a>(k: usize, column: &[f64], videos: impl Iterator<Item = (Range<usize>, Option<&'a Scaler>)>) -> Vec<f32> {
+    let mut features = Vec::with_capacity(column.len());
+    for (rows, scaler) in videos {
+        let scale = |&value: &f64| scaler.map_or(0.0, |scaler| scaler.scale(k, value));
+        features.extend(column[rows].iter().map(scale));
+    }
+    features
 }
 
 #[cfg(test)]
@@ -211,7 +217,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn prepare(series: &Series) -> Result<Prepared, Error> {
-        super::prepare(series, &Settings::of(Grid::AsRecorded))
+        super::prepare(series.clone(), &Settings::of(Grid::AsRecorded))
     }
 
     fn rows(prepared: &Prepared) -> &Rows {
@@ -274,7 +280,7 @@ mod tests {
     #[test]
     fn constant_counts_become_zero() {
         let prepared = prepare(&series(&[vec![5.0; 40]])).expect("enough");
-        assert!(rows(&prepared).features.iter().all(|&f| f == 0.0));
+        assert!(rows(&prepared).features.iter().flatten().all(|&f| f == 0.0));
         assert_eq!(prepared.remarks.len(), 3);
         assert_eq!(rows(&prepared).scalers.videos[0].1.unscale(0, 0.0), 5.0);
     }
@@ -317,13 +323,13 @@ mod tests {
 
         #[test]
         fn scaling_is_undone(counts in prop::collection::vec(0u64..100_000_000_000, 2..50)) {
-            let rows: Vec<[f64; 6]> = counts.iter().map(|&c| [c as f64; 6]).collect();
-            let scaler = Scaler::fit(rows.iter().copied());
-            for row in rows {
-                let scaled = scaler.scale(0, row[0]);
+            let counts: Vec<f64> = counts.into_iter().map(|count| count as f64).collect();
+            let scaler = Scaler::fit([&counts; 6]);
+            for count in &counts {
+                let scaled = scaler.scale(0, *count);
                 prop_assert!((0.0..=1.0).contains(&scaled));
                 let tolerance = scaler.range(0) * f64::from(f32::EPSILON);
-                prop_assert!((scaler.unscale(0, scaled) - row[0]).abs() <= tolerance);
+                prop_assert!((scaler.unscale(0, scaled) - count).abs() <= tolerance);
             }
         }
     }

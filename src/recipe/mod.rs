@@ -39,10 +39,10 @@ pub enum Recipe {
 
 impl Recipe {
     /// Series → training pairs.
-    pub fn prepare(self, series: &Series, data: &Settings, options: &Options) -> Result<Prepared, Error> {
+    pub fn prepare(self, series: Series, data: &Settings, options: &Options) -> Result<Prepared, Error> {
         match self {
             Self::Level => level::prepare(series, data),
-            Self::Increment => increment::prepare(series, data, options),
+            Self::Increment => increment::prepare(&series, data, options),
         }
     }
 

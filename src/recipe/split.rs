@@ -5,10 +5,11 @@
 pub struct Split {
     /// To train on.
     pub train: Vec<u32>,
-    /// The newest of those that train: intervals are measured on them.
-    pub newest: Vec<u32>,
     /// To judge on: the newest.
     pub validation: Vec<u32>,
+    /// The older half of those, series by series: intervals are as wide as the errors there, and what share of truths they
+    /// hold is measured on the others.
+    pub calibration: Vec<u32>,
 }
 
 /// Borders in one series' time, as offsets from its first point: `[0, validation)` trains, `[validation, end)`
@@ -23,8 +24,8 @@ pub(super) struct Borders {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Train,
-    /// The newest tenth of what trains.
-    Newest,
+    /// The older half of what validates.
+    Calibration,
     Validation,
 }
 
@@ -50,9 +51,10 @@ impl Borders {
     /// a later window's sequence were seen in training. Origins too near to a border belong to no part.
     pub(super) fn part(self, origin: usize, horizon: usize, embargo: usize) -> Option<Part> {
         if origin + embargo < self.validation {
-            Some(if origin >= self.validation - self.validation / 10 { Part::Newest } else { Part::Train })
+            Some(Part::Train)
         } else if origin >= self.validation && origin + horizon < self.end {
-            Some(Part::Validation)
+            let half = self.validation.midpoint(self.end);
+            Some(if origin < half { Part::Calibration } else { Part::Validation })
         } else {
             None
         }
@@ -70,11 +72,11 @@ mod tests {
         assert_eq!(borders, Borders { validation: 800, end: 1000 });
         let part = |origin| borders.part(origin, 4, 24);
         assert_eq!(part(0), Some(Part::Train));
-        assert_eq!(part(719), Some(Part::Train));
-        assert_eq!(part(720), Some(Part::Newest));
-        assert_eq!(part(775), Some(Part::Newest));
+        assert_eq!(part(775), Some(Part::Train));
         assert_eq!(part(776), None, "within the embargo");
-        assert_eq!(part(800), Some(Part::Validation));
+        assert_eq!(part(800), Some(Part::Calibration));
+        assert_eq!(part(899), Some(Part::Calibration));
+        assert_eq!(part(900), Some(Part::Validation));
         assert_eq!(part(995), Some(Part::Validation));
         assert_eq!(part(996), None, "its truth is not there yet");
     }
@@ -93,7 +95,7 @@ mod tests {
         ) {
             let borders = Borders::holdout(n, share);
             let embargo = sequence + horizon;
-            if matches!(borders.part(origin, horizon, embargo), Some(Part::Train | Part::Newest)) {
+            if borders.part(origin, horizon, embargo) == Some(Part::Train) {
                 prop_assert!(origin + horizon + sequence < borders.validation);
             }
         }

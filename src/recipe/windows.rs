@@ -30,7 +30,7 @@ pub enum Table {
     /// Scaled features of rows; a window is named by its first row.
     Level(level::Rows),
     /// Counts on a grid; a window is named by its last point.
-    Increment(Box<Counts>),
+    Increment(Counts),
 }
 
 impl Prepared {
@@ -138,8 +138,8 @@ impl<'a> Windows<'a> {
 
     /// Appends window `index` to `into`: `[steps, features]`. Panics where the network takes no rows of features.
     pub fn copy_to(&self, index: usize, into: &mut Vec<f32>) {
-        let start = self.at[index] as usize * FEATURES.len();
-        into.extend_from_slice(&self.rows().features[start..start + STEPS * FEATURES.len()]);
+        let start = self.at[index] as usize;
+        self.rows().copy_to(start..start + STEPS, into);
     }
 
     /// Windows `range` as one batch `[range, steps, features]`. Panics where the network takes no rows of features.
@@ -184,6 +184,11 @@ impl<'a> Windows<'a> {
             Table::Level(_) => true,
             Table::Increment(counts) => counts.is_fresh(self.at[index] as usize, output),
         }
+    }
+
+    /// Whether a window is one of those at these positions, which ascend.
+    pub fn is_among(&self, index: usize, positions: &[u32]) -> bool {
+        positions.binary_search(&self.at[index]).is_ok()
     }
 
     /// The true count, in units of [`Windows::range`].

@@ -4,7 +4,7 @@ use super::{Context, Error};
 use crate::bytes::Bytes;
 use crate::host::Memory;
 use crate::job::{Job, Retrain};
-use crate::recipe::{FEATURES, Prepared, STEPS};
+use crate::recipe::{FEATURES, Prepared, Recipe, STEPS};
 use crate::store::Owner;
 use crate::train::{self, Budget};
 use serde::Serialize;
@@ -13,8 +13,14 @@ use serde::Serialize;
 const PROGRAM: u64 = 120 << 20;
 /// Times, three counts and three growth rates, in 64 bits each.
 const SERIES_ROW: u64 = 7 * 8;
-/// Scaled features in 32 bits, and the window that begins at the row.
-const PREPARED_ROW: u64 = 4 * (FEATURES.len() as u64 + 1);
+/// What preparing adds at most. `level`: a column a second time and the places of its rows, while the rows are sorted (each
+/// column is let go as soon as it is scaled); `increment`: counts on the grid and features of its windows.
+const fn prepared_row(recipe: Recipe) -> u64 {
+    match recipe {
+        Recipe::Level => 8 + 4,
+        Recipe::Increment => 4 * (FEATURES.len() as u64 + 1),
+    }
+}
 
 /// How a run divides the host between its models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -36,7 +42,7 @@ impl Division {
         let threads = settings
             .threads
             .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |threads| threads as usize);
-        let shared = PROGRAM + rows as u64 * (SERIES_ROW + PREPARED_ROW);
+        let shared = PROGRAM + rows as u64 * (SERIES_ROW + prepared_row(settings.recipe));
         let memory = |side_by_side: usize| {
             // a training makes its buffers for all threads: it gets those of the others when they are done
             let training = train::memory(&settings.training(), [STEPS, FEATURES.len()], 1, windows, threads);
@@ -97,19 +103,20 @@ pub struct Plan {
 /// Reads the rows, as the run would, and says what it would take.
 pub async fn plan(context: &Context, job: &Job, settings: &Retrain) -> Result<Plan, Error> {
     let (series, _) = context.source().await?.read(|_| ()).await?;
+    let (rows, videos) = (series.len(), series.videos.len());
     let prepared: Prepared =
-        tokio::task::block_in_place(|| settings.recipe.prepare(&series, &job.data, &settings.options()))?;
+        tokio::task::block_in_place(|| settings.recipe.prepare(series, &job.data, &settings.options()))?;
     let first = settings.targets[0];
     let (train, validation) = (prepared.train(first).len(), prepared.validation(first).len());
     let host = Owner::this_process()?.host;
     let earlier = context.store.epoch_seconds(&job.name, &host).await?;
     Ok(Plan {
-        rows: series.len(),
-        videos: series.videos.len(),
+        rows,
+        videos,
         train_windows: train,
         validation_windows: validation,
         parameters: parameters(settings, &prepared),
-        division: Division::of(settings, settings.targets.len(), series.len(), train)?,
+        division: Division::of(settings, settings.targets.len(), rows, train)?,
         epoch_seconds: earlier.map(|(_, seconds)| seconds),
         epoch_seconds_of_run: earlier.map(|(run, _)| run),
     })

@@ -138,7 +138,7 @@ pub(super) fn prepare(series: &Series, data: &Settings, options: &Options) -> Re
         let (id, points, least) = (&report.id, report.points, counts.plan.least_history());
         remarks.push(format!("video {id}: {points} grid points give no window (one needs {least} and its horizon)"));
     }
-    Ok(Prepared { table: Table::Increment(Box::new(counts)), split, folds, pools, reports, remarks })
+    Ok(Prepared { table: Table::Increment(counts), split, folds, pools, reports, remarks })
 }
 
 /// All windows whose origin is later than `after` (microseconds since 1970): they validate, and nothing trains.
@@ -155,7 +155,7 @@ pub fn unseen(series: &Series, data: &Settings, options: &Options, after: Option
         split.validation.extend(origins.map(|point| point as u32));
     }
     let remarks = reports.iter().flat_map(|report| report.sentences(data)).collect();
-    let table = Table::Increment(Box::new(counts));
+    let table = Table::Increment(counts);
     Prepared { table, split, folds: Vec::new(), pools: Vec::new(), reports, remarks }
 }
 
@@ -215,9 +215,9 @@ impl Counts {
                 for point in self.origins(&self.grid, segment) {
                     match extent.part(borders, self.grid.time(segment, point), &self.plan) {
                         Some(Part::Train) => split.train.push(point as u32),
-                        Some(Part::Newest) => {
-                            split.train.push(point as u32);
-                            split.newest.push(point as u32);
+                        Some(Part::Calibration) => {
+                            split.validation.push(point as u32);
+                            split.calibration.push(point as u32);
                         }
                         Some(Part::Validation) => split.validation.push(point as u32),
                         None => {}

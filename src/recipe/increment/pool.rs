@@ -55,7 +55,7 @@ impl Pool {
             let borders = borders(extent.points);
             let trains = |&point: &usize| {
                 let part = extent.part(borders, grid.time(segment, point), plan);
-                matches!(part, Some(Part::Train | Part::Newest))
+                part == Some(Part::Train)
             };
             counts.origins(grid, segment).filter(trains).collect()
         };

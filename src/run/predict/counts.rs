@@ -2,7 +2,7 @@
 
 use super::{Forecast, Impossible, Predictions, Unseen};
 use crate::data::{Series, Target};
-use crate::evaluate::{Forecasts, score};
+use crate::evaluate::{Ends, Forecasts, score};
 use crate::grid::{self, Gridded, Settings};
 use crate::recipe::{Options, unseen_increment};
 use crate::registry::{Metadata, Version, file};
@@ -105,7 +105,7 @@ impl CountsChampion {
         };
         let values = judged(&said.values);
         let intervals = said.intervals.map(|(lower, upper)| (judged(&lower), judged(&upper)));
-        let intervals = intervals.as_ref().map(|(lower, upper)| (lower.as_slice(), upper.as_slice()));
+        let intervals = intervals.as_ref().map(|(lower, upper)| Ends { lower, upper, made_from: &[] });
         let scores = score(&prepared.train(self.target), &windows, Forecasts { values: &values, intervals });
         let drift = metadata.input_spread.as_ref().and_then(|then| then.drift(&windows.increments()));
         Ok(Some(Unseen { scores, drift, remarks: prepared.remarks.clone() }))

@@ -81,9 +81,9 @@ impl Contender {
         }
     }
 
-    /// Intervals as wide as the errors on the newest windows that trained. None: too few, or the recipe has none.
+    /// Intervals as wide as the errors on the older half of the windows that judge. None: too few, or the recipe has none.
     pub(super) fn intervals(&self, prepared: &Prepared, target: Target, level: f64) -> Option<Intervals> {
-        let windows = prepared.at(target, &prepared.split.newest);
+        let windows = prepared.at(target, &prepared.split.calibration);
         let (counts, at) = windows.on_grid()?;
         let InMemory::Growth { growth, units, .. } = self.ask(&windows) else { return None };
         let outputs = windows.outputs();

@@ -4,7 +4,7 @@ use super::Shared;
 use super::contender::{Contender, InMemory, Model, in_range};
 use super::importance;
 use crate::data::Target;
-use crate::evaluate::{self, Forecasts};
+use crate::evaluate::{self, Ends, Forecasts};
 use crate::export::{self, Description};
 use crate::gate::{self, Champion};
 use crate::job::Retrain;
@@ -31,8 +31,9 @@ struct Said {
 }
 
 impl Said {
-    fn forecasts(&self) -> Forecasts<'_> {
-        let intervals = self.intervals.as_ref().map(|(lower, upper)| (lower.as_slice(), upper.as_slice()));
+    /// With intervals made from the errors on the windows at these positions.
+    fn forecasts<'a>(&'a self, made_from: &'a [u32]) -> Forecasts<'a> {
+        let intervals = self.intervals.as_ref().map(|(lower, upper)| Ends { lower, upper, made_from });
         Forecasts { values: &self.values, intervals }
     }
 }
@@ -63,7 +64,7 @@ pub(super) fn judge(
     let mut session = Session::open(&shared.library, &staging.read(file::MODEL)?, threads)?;
     let in_memory = contender.ask(&validation);
     let (said, export_difference) = compare(&mut session, &validation, &in_memory, target)?;
-    let scores = evaluate::score(&prepared.train(target), &validation, said.forecasts());
+    let scores = evaluate::score(&prepared.train(target), &validation, said.forecasts(&prepared.split.calibration));
     let champion = champion(shared, target, &validation, &said, threads)?;
     let verdict = gate::judge(&shared.job.gate, &scores, &champion);
     tracing::info!(%target, export_difference, mae = scores.own.scaled.mae, verdict = verdict.word(), "version judged");
@@ -182,7 +183,7 @@ fn champion(
     let mut session = Session::open(&shared.library, &model, threads)?;
     let theirs = said(windows, &ask_counts(&mut session, windows)?);
     let paired =
-        evaluate::compare(windows, theirs.forecasts(), challenger.forecasts(), shared.job.gate.champion_margin);
+        evaluate::compare(windows, theirs.forecasts(&[]), challenger.forecasts(&[]), shared.job.gate.champion_margin);
     Ok(paired.map_or(Champion::None, |paired| Champion::Compared { version: version.to_string(), paired }))
 }
 

@@ -158,14 +158,15 @@ async fn read_and_prepare(
     let (series, report) = source.read_until(until, |rows| listener(Event::Reading { rows })).await?;
     // millions of rows are hashed and scaled here; the other tasks of this thread move elsewhere meanwhile
     let (data_version, prepared) = tokio::task::block_in_place(|| {
-        (series.fingerprint(), settings.recipe.prepare(&series, &job.data, &settings.options()))
+        (series.fingerprint(), settings.recipe.prepare(series, &job.data, &settings.options()))
     });
-    tracing::info!(rows = series.len(), videos = series.videos.len(), sha256 = %data_version.sha256, "rows read");
+    let (rows, videos) = (data_version.rows as usize, data_version.videos as usize);
+    tracing::info!(rows, videos, sha256 = %data_version.sha256, "rows read");
     report.sentences().into_iter().for_each(|sentence| listener(Event::Remark(sentence)));
     let prepared = prepared?;
     listener(Event::Prepared {
-        rows: series.len(),
-        videos: series.videos.len(),
+        rows,
+        videos,
         // the split is the same for every target
         train: prepared.train(Target::Views).len(),
         validation: prepared.validation(Target::Views).len(),
