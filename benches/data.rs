@@ -42,7 +42,7 @@ impl Rows {
         }
         let csv = directory.path().join("rows.csv");
         std::fs::write(&csv, text).expect("a file");
-        let series = read_csv(std::slice::from_ref(&csv), false, |_, _| {}).expect("rows").0;
+        let series = read_csv(std::slice::from_ref(&csv), false, |_| {}).expect("rows").0;
         Self { series, csv, directory }
     }
 
@@ -89,7 +89,7 @@ fn read_sqlite(bencher: Bencher<'_, '_>) {
 fn read_csv_file(bencher: Bencher<'_, '_>) {
     let rows = Rows::new();
     let files = [rows.csv.clone()];
-    bencher.counter(rows.count()).bench_local(|| read_csv(&files, false, |_, _| {}).expect("rows").0.len());
+    bencher.counter(rows.count()).bench_local(|| read_csv(&files, false, |_| {}).expect("rows").0.len());
 }
 
 /// Into a new file each time: from the CSV file's first byte to the commit.
@@ -99,7 +99,7 @@ fn import_sqlite(bencher: Bencher<'_, '_>) {
     let files = [rows.csv.clone()];
     bencher.counter(rows.count()).with_inputs(|| tempfile::tempdir().expect("a directory")).bench_local_refs(
         |directory| {
-            let (series, _) = read_csv(&files, false, |_, _| {}).expect("rows");
+            let (series, _) = read_csv(&files, false, |_| {}).expect("rows");
             runtime.block_on(import(&format!("sqlite:{}", directory.path().join("data.db").display()), &series));
         },
     );
@@ -112,7 +112,7 @@ fn import_postgres(bencher: Bencher<'_, '_>) {
     let files = [rows.csv.clone()];
     let database = || postgres::Cluster::shared().url("bench");
     bencher.counter(rows.count()).with_inputs(database).bench_local_refs(|url| {
-        let (series, _) = read_csv(&files, false, |_, _| {}).expect("rows");
+        let (series, _) = read_csv(&files, false, |_| {}).expect("rows");
         runtime.block_on(import(url, &series));
     });
 }

@@ -48,7 +48,7 @@ fn recorded_series_score_as_in_the_reference() {
         eprintln!("no recorded series in {}: this check was left out", data.display());
         return;
     }
-    let (series, report) = read_csv(&files, false, |_, _| ()).expect("read");
+    let (series, report) = read_csv(&files, false, |_| ()).expect("read");
     assert_eq!((series.len(), report.n_bad), (6_864, 0));
     check_windows(&series, &data.join("golden/keras_level.safetensors"));
     let prepared = level(&series);
@@ -75,7 +75,7 @@ fn naive_forecasts_on_the_grid_are_those_of_the_measuring_script() {
         eprintln!("no recorded series in {}: this check was left out", data.display());
         return;
     }
-    let (series, _) = read_csv(&files, false, |_, _| ()).expect("read");
+    let (series, _) = read_csv(&files, false, |_| ()).expect("read");
     let options = Options { horizon: 24, ..Options::default() };
     let prepared = Recipe::Increment.prepare(series, &Settings::of(Grid::HalfHour), &options).expect("enough rows");
     let validation = prepared.validation(Target::Views);

@@ -172,7 +172,9 @@ fn gate_failed(run: &Run, row: &RunTarget, metadata: Option<&Metadata>, champion
         Some(champion) => format!("The version is kept and marked as rejected; {champion} stays in service."),
         None => "The version is kept and marked as rejected; no version is in service.".to_owned(),
     };
-    Condition { done: kept, details: reasons, ..condition }.measured(values.join(", "), limits.join(", "))
+    let details = metadata.into_iter().flat_map(|m| m.metrics.sentences());
+    let details = reasons.into_iter().chain(details.filter(|_| !in_service)).collect();
+    Condition { done: kept, details, ..condition }.measured(values.join(", "), limits.join(", "))
 }
 
 /// Stopped early, so it had its chance, and its MAE is not below that of the best naive forecast on the same points.
@@ -204,9 +206,7 @@ fn promoted(job: &str, run_id: i64, promotion: &store::Promotion, metadata: Opti
         .of_run(run_id, Some(&promotion.target));
     let mut details = vec![promotion.cause.clone()];
     details.extend(metadata.into_iter().flat_map(|m| {
-        let skill = m.metrics.skill.map_or_else(String::new, |skill| format!(", skill {skill:.3}"));
-        let mut lines =
-            vec![format!("MAE {:.6}, MSE {:.6}{skill}", m.metrics.own.scaled.mae, m.metrics.own.scaled.mse)];
+        let mut lines = m.metrics.sentences();
         lines.extend(m.verdict.rules.iter().map(|rule| rule.reason.clone()));
         lines
     }));

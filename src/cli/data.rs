@@ -2,9 +2,11 @@
 
 use super::exit::Failure;
 use super::output::{Output, count, number, text, time};
+use super::progress::Progress;
 use crate::data::Target;
 use crate::document::Problem;
-use crate::grid::VideoReport;
+use crate::event::Event;
+use crate::grid::{Grid, VideoReport};
 use crate::job::{self, Kind, WEEKLY_RETRAIN};
 use crate::run::Context;
 use crate::settings;
@@ -46,14 +48,18 @@ pub(super) async fn data(args: &Args, config: Option<&Path>, output: Output) -> 
         return Err(vec![problem.help("name a job of kind `retrain`")].into());
     };
     let context = Context::open(settings).await?;
-    let (series, read) = context.source().await?.read(|_| ()).await?;
+    let (source, progress) = (context.source().await?, Progress::new(output));
+    let listener = progress.listener();
+    let read = source.read(|rows| listener(Event::Reading { rows })).await;
+    progress.done_reading();
+    let (series, read) = read?;
     let prepared =
         tokio::task::block_in_place(|| retrain.recipe.prepare(series.clone(), &job.data, &retrain.options()));
     let (videos, mut remarks, problem) = match prepared {
         Ok(prepared) => (prepared.reports, prepared.remarks, None),
         // what each video gives is what explains it
         Err(error) => {
-            let look = |video| VideoReport::of(&series, video, &job.data);
+            let look = |video| VideoReport::recorded(&series, video, &job.data);
             (series.videos.iter().map(look).collect(), Vec::new(), Some(format!("failed to {error}")))
         }
     };
@@ -63,10 +69,14 @@ pub(super) async fn data(args: &Args, config: Option<&Path>, output: Output) -> 
         let report = Report { job: &job.name, grid, videos: &videos, remarks: &remarks, problem: problem.clone() };
         output.json(&report)?;
     } else {
-        let longest = humantime::format_duration(job.data.longest_gap);
         let (recipe, grid) = (retrain.recipe, job.data.grid);
-        output.line(&format!("job {}: recipe {recipe}, grid {grid}, no gap above {longest} in a window", job.name))?;
-        table(&videos, output)?;
+        let longest = humantime::format_duration(job.data.longest_gap);
+        let gaps = match grid {
+            Grid::AsRecorded => "rows as they were recorded, whatever lies between them".to_owned(),
+            _ => format!("no gap above {longest} in a window"),
+        };
+        output.line(&format!("job {}: recipe {recipe}, grid {grid}, {gaps}", job.name))?;
+        table(&videos, problem.is_none(), output)?;
         remarks.iter().for_each(|remark| output.say(remark));
     }
     match problem {
@@ -78,7 +88,8 @@ pub(super) async fn data(args: &Args, config: Option<&Path>, output: Output) -> 
     }
 }
 
-fn table(videos: &[VideoReport], output: Output) -> std::io::Result<()> {
+/// `windows`: whether there is a split to show.
+fn table(videos: &[VideoReport], windows: bool, output: Output) -> std::io::Result<()> {
     let columns = [
         text("video"),
         number("rows"),
@@ -113,8 +124,8 @@ fn table(videos: &[VideoReport], output: Output) -> std::io::Result<()> {
                 each(video.revisions),
                 each(video.dropouts),
                 count(video.points as f64),
-                count(video.train as f64),
-                count(video.validation as f64),
+                if windows { count(video.train as f64) } else { String::new() },
+                if windows { count(video.validation as f64) } else { String::new() },
             ]
         })
         .collect();

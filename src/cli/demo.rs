@@ -2,6 +2,7 @@
 
 use super::exit::Failure;
 use super::output::Output;
+use super::summary::summary;
 use super::{predict, run};
 use crate::data::{Imported, Source, Target, sample, write_csv};
 use crate::host::replace;
@@ -53,7 +54,7 @@ pub(super) async fn demo(args: &Args, config: Option<&Path>, output: Output) -> 
     if let Some(failure) = failure {
         return Err(failure);
     }
-    run::summary(&report, output)?;
+    summary(&report, output)?;
 
     output.line("")?;
     promote_rejected(&context, &report, output).await?;

@@ -133,13 +133,19 @@ fn run_code(error: &run::Error) -> u8 {
         run::Error::Store(error) => store_code(error),
         run::Error::Data(error) => data_code(error),
         run::Error::Recipe(recipe::Error::NoRows) => NO_INPUT,
-        run::Error::Recipe(recipe::Error::TooFewWindows { .. } | recipe::Error::TooShort { .. }) => BAD_DATA,
+        run::Error::Recipe(_) => BAD_DATA,
         run::Error::Registry(error) => registry_code(error),
         run::Error::Runtime(runtime::Error::NotFound { .. } | runtime::Error::Load { .. }) => UNAVAILABLE,
         run::Error::Runtime(_) | run::Error::Parity { .. } | run::Error::Panicked { .. } => RUN_FAILED,
         run::Error::Train { source: train::Error::NotFinite { .. }, .. } => RUN_FAILED,
         run::Error::Stopped { .. } | run::Error::Train { source: train::Error::Stopped { .. }, .. } => SIGINT,
-        run::Error::TooLarge { .. } => UNAVAILABLE,
+        run::Error::TooLarge { whose, .. } => {
+            if *whose == run::OF_JOB {
+                CONFIG
+            } else {
+                UNAVAILABLE
+            }
+        }
         run::Error::Exec { ended: run::ExecEnd::Transient, .. } => TRY_AGAIN,
         run::Error::Exec { ended: run::ExecEnd::Stopped, .. } => SIGINT,
         run::Error::Exec { .. } => RUN_FAILED,

@@ -1,13 +1,16 @@
 //! `retraind import`
 
 use super::exit::Failure;
-use super::output::Output;
-use crate::data::{CsvReport, Imported, Source, read_csv};
+use super::output::{Output, time};
+use super::progress::style;
+use crate::data::{CsvReport, Imported, Reading, Series, Source, read_csv};
 use crate::settings::{self, Settings};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use chrono::{DateTime, TimeDelta, Utc};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -75,13 +78,20 @@ async fn files(
     skip_bad: bool,
     output: Output,
 ) -> Result<(Imported, CsvReport), Failure> {
-    let reading = bar(output, "reading  {bar:24} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left");
-    let (series, report) = read_csv(files, skip_bad, |done, total| {
-        reading.set_length(total);
-        reading.set_position(done);
-    })?;
+    let reading = bar(output, "reading  {bar:12} {wide_msg} {eta} left");
+    let began = Instant::now();
+    let read = read_csv(files, skip_bad, |Reading { bytes, of, lines }| {
+        reading.set_length(of);
+        reading.set_position(bytes);
+        let rate = lines as f64 / began.elapsed().as_secs_f64();
+        reading.set_message(format!("{} rows, {} rows/s", HumanCount(lines), HumanCount(rate as u64)));
+    });
     reading.finish_and_clear();
-    let writing = bar(output, "writing  {bar:24} {human_pos}/{human_len} rows  {per_sec}  {eta} left");
+    let (series, report) = read?;
+    if let Some(remark) = to_come(&series) {
+        output.warn(&remark);
+    }
+    let writing = bar(output, "writing  {bar:12} {human_pos}/{human_len} rows, {rate} rows/s  {eta} left");
     let source = &settings.source;
     let imported = Source::import(&source.url, &source.table, source.statement_timeout, &series, |done, total| {
         writing.set_length(total);
@@ -97,6 +107,15 @@ fn bar(output: Output, template: &str) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_style(style(template));
     bar
+}
+
+/// Rows whose time has not come: a slip in a file stays the newest row for as long.
+fn to_come(series: &Series) -> Option<String> {
+    let tomorrow = (Utc::now() + TimeDelta::days(1)).timestamp_micros();
+    let later = series.at.iter().filter(|&&at| at > tomorrow);
+    let newest = DateTime::from_timestamp_micros(*later.clone().max()?).unwrap_or_default();
+    let n = later.count();
+    Some(format!("{n} row(s) are of times to come, the latest {}; they are imported all the same", time(newest)))
 }

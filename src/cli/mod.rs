@@ -18,6 +18,7 @@ mod probe;
 mod progress;
 mod run;
 mod runs;
+mod summary;
 mod trigger;
 mod worker;
 

@@ -1,8 +1,9 @@
 //! `retraind models`, `promote` and `rollback`
 
 use super::exit::Failure;
-use super::output::{Output, measure, number, skill, text, time};
+use super::output::{Output, number, skill, text, time};
 use crate::data::Target;
+use crate::evaluate::figure;
 use crate::registry::{Metadata, Registry, Version};
 use crate::run::{self, Context};
 use crate::settings;
@@ -100,7 +101,7 @@ pub(super) fn list(args: &ListArgs, config: Option<&Path>, output: Output) -> Re
                 one.version.to_string(),
                 if one.champion { "yes".to_owned() } else { String::new() },
                 one.metadata.as_ref().map_or("damaged", |m| m.verdict.word()).to_owned(),
-                of(|m| measure(m.metrics.own.scaled.mae)),
+                of(|m| figure(m.metrics.own.scaled.mae)),
                 of(|m| skill(m.metrics.skill)),
                 of(|m| m.recipe.clone()),
                 of(|m| m.run_id.to_string()),

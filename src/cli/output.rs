@@ -172,11 +172,6 @@ fn build(columns: &[Column], rows: &[Vec<String>], bold: bool) -> Table {
     table
 }
 
-/// An error measure: six decimals, or powers of ten where those would show nothing.
-pub(super) fn measure(value: f64) -> String {
-    if value == 0.0 || value.abs() >= 0.0001 { format!("{value:.6}") } else { format!("{value:.2e}") }
-}
-
 /// Skill, or what stands for one that is undefined.
 pub(super) fn skill(value: Option<f64>) -> String {
     value.map_or_else(|| "undefined".to_owned(), |skill| format!("{skill:.3}"))
@@ -212,9 +207,6 @@ mod tests {
 
     #[test]
     fn numbers_are_readable() {
-        assert_eq!(measure(0.001_239_4), "0.001239");
-        assert_eq!(measure(0.000_001_53), "1.53e-6");
-        assert_eq!(measure(0.0), "0.000000");
         assert_eq!(skill(Some(-1.5)), "-1.500");
         for (value, expected) in [(0.0, "0"), (999.4, "999"), (1_000.0, "1,000"), (-12_345_678.0, "-12,345,678")] {
             assert_eq!(count(value), expected);

@@ -3,8 +3,11 @@
 use super::check::Args;
 use super::exit::Failure;
 use super::output::Output;
+use super::progress::Progress;
 use crate::bytes::Bytes;
+use crate::event::Event;
 use crate::job::{self, Kind};
+use crate::recipe::Recipe;
 use crate::run::{self, Context};
 use crate::settings;
 use std::path::Path;
@@ -17,7 +20,11 @@ pub(super) async fn plan(name: &str, args: &Args, config: Option<&Path>, output:
         output.line(&format!("{name} is a job of kind {}: only a retrain has windows to plan for", job.kind.name()))?;
         return Ok(ExitCode::SUCCESS);
     };
-    let plan = run::plan(&Context::open(settings).await?, &job, retrain).await?;
+    let (context, progress) = (Context::open(settings).await?, Progress::new(output));
+    let listener = progress.listener();
+    let plan = run::plan(&context, &job, retrain, |rows| listener(Event::Reading { rows })).await;
+    progress.done_reading();
+    let plan = plan?;
     if args.json {
         output.json(&plan)?;
         return Ok(ExitCode::SUCCESS);
@@ -26,7 +33,12 @@ pub(super) async fn plan(name: &str, args: &Args, config: Option<&Path>, output:
         "{} rows of {} video(s): {} windows to train on, {} to judge on",
         plan.rows, plan.videos, plan.train_windows, plan.validation_windows
     ))?;
-    output.line(&format!("{} parameters a model, {} epochs at most", plan.parameters, retrain.epochs))?;
+    output.line(&format!(
+        "{} parameters a network, {} epochs{}",
+        plan.parameters,
+        retrain.epochs,
+        if retrain.recipe == Recipe::Level { " at most" } else { "" }
+    ))?;
     output.line(&plan.division.sentence())?;
     if let Some(limit) = retrain.memory_limit {
         output

@@ -3,7 +3,7 @@
 use super::exit::{Failure, NO_INPUT};
 use super::output::{Output, count, number, text, time};
 use crate::data::{Target, read_csv};
-use crate::run::{self, Context, Predictions};
+use crate::run::{self, Context, Impossible, Predictions};
 use crate::settings;
 use std::fs::File;
 use std::io::BufWriter;
@@ -26,8 +26,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE.csv", requires = "backtest")]
     out: Option<PathBuf>,
     /// Only these steps ahead in a backtest; all that the version forecasts otherwise
-    #[arg(long, value_name = "STEPS", num_args = 1.., requires = "backtest")]
-    horizon: Vec<usize>,
+    #[arg(long, value_name = "STEPS", num_args = 1.., requires = "backtest", value_parser = clap::value_parser!(u16).range(1..))]
+    horizon: Vec<u16>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -58,20 +58,21 @@ async fn backtest(
     out: &Path,
     output: Output,
 ) -> Result<ExitCode, Failure> {
-    let (series, report) = read_csv(&args.backtest, false, |_, _| ())?;
+    let (series, report) = read_csv(&args.backtest, false, |_| ())?;
     for bad in &report.bad {
         output.warn(&bad.to_string());
     }
+    let horizons: Vec<usize> = args.horizon.iter().map(|&steps| steps.into()).collect();
     let failed = |source| Failure::Write { path: out.to_owned(), source };
     let file = BufWriter::new(File::create(out).map_err(failed)?);
-    let done = run::backtest(context, targets, &series, &args.horizon, file).await?;
+    let done = run::backtest(context, targets, &series, &horizons, file).await?;
     if args.json {
         output.json(&done)?;
     } else {
         let (n, origins, out) = (done.forecasts, done.origins, out.display());
         output.line(&format!("{n} forecasts, from {origins} origins of series and targets, are in {out}"))?;
         for impossible in &done.impossible {
-            output.warn(&format!("no forecast of {}: {}", impossible.target, impossible.reason));
+            say_impossible(impossible, output);
         }
     }
     Ok(if done.forecasts == 0 { ExitCode::from(NO_INPUT) } else { ExitCode::SUCCESS })
@@ -114,8 +115,12 @@ pub(super) fn show(predictions: &Predictions, output: Output) -> std::io::Result
         output.table(&columns, &rows)?;
     }
     for impossible in &predictions.impossible {
-        let video = impossible.video_id.as_ref().map_or_else(String::new, |id| format!(" of video {id}"));
-        output.warn(&format!("no forecast of {}{video}: {}", impossible.target, impossible.reason));
+        say_impossible(impossible, output);
     }
     Ok(())
+}
+
+fn say_impossible(impossible: &Impossible, output: Output) {
+    let video = impossible.video_id.as_ref().map_or_else(String::new, |id| format!(" of video {id}"));
+    output.warn(&format!("no forecast of {}{video}: {}", impossible.target, impossible.reason));
 }

@@ -1,11 +1,13 @@
 //! A run as it happens: a bar a model on a terminal, plain lines elsewhere, on stderr.
 
-use super::output::{Output, measure};
+use super::output::Output;
 use crate::data::Target;
+use crate::evaluate::figure;
 use crate::event::{Event, Listener};
 use crate::train::Epoch;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,10 +47,10 @@ impl Model {
     fn show(&self, epochs: f64, of: usize, loss: f64) {
         let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         self.bar.set_message(format!(
-            "{:>3.0}/{of}  loss {} val_loss {}  {} windows/s",
+            "{:.0}/{of} loss {} val_loss {} {} windows/s",
             epochs.floor(),
-            measure(loss),
-            or_dash(self.val_loss.map(measure)),
+            figure(loss),
+            or_dash(self.val_loss.map(figure)),
             or_dash(self.rate.map(|rate| format!("{rate:.0}")))
         ));
         // in thousandths of an epoch, so that the time left is known within the first
@@ -57,8 +59,9 @@ impl Model {
     }
 }
 
-const READING: &str = "{spinner} reading  {human_pos} rows, {per_sec}";
-const TRAINING: &str = "{prefix:9} {wide_bar} {msg}  {eta} left";
+const READING: &str = "{spinner} reading  {human_pos} rows, {rate} rows/s";
+// a message that does not fit is cut, not wrapped
+const TRAINING: &str = "{prefix:9}{bar:12} {wide_msg} {eta} left";
 
 impl Progress {
     pub(super) fn new(output: Output) -> Arc<Self> {
@@ -124,11 +127,11 @@ impl Progress {
 
     fn epoch(&self, state: &mut State, target: Target, row: &Epoch, of: usize) {
         let Some(bars) = &self.bars else {
-            let (loss, val_loss, seconds) = (measure(row.loss), measure(row.val_loss), row.seconds);
+            let (loss, val_loss, seconds) = (figure(row.loss), figure(row.val_loss), row.seconds);
             self.say(&format!(
                 "{target}: epoch {}/{of}  loss {loss}  val_loss {val_loss}  val_mae {}  {seconds:.2} s",
                 row.epoch,
-                measure(row.val_mae)
+                figure(row.val_mae)
             ));
             return;
         };
@@ -156,6 +159,13 @@ impl Progress {
         model.show((epoch - 1) as f64 + done as f64 / of as f64, epochs, loss);
     }
 
+    /// Takes the bar of a read away.
+    pub(super) fn done_reading(&self) {
+        if let Some(bar) = self.state.lock().unwrap_or_else(PoisonError::into_inner).reading.take() {
+            bar.finish_and_clear();
+        }
+    }
+
     /// A line that does not tear the bars.
     fn say(&self, text: &str) {
         self.aside(|| self.output.say(text));
@@ -169,9 +179,15 @@ impl Progress {
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
+/// The style of a template; `{rate}` in it is whole numbers a second.
+pub(super) fn style(template: &str) -> ProgressStyle {
     // the templates are ours and every one is drawn in the tests
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+        // a bar that cannot be drawn is no reason to stop
+        let _ = write!(out, "{}", HumanCount(state.per_sec() as u64));
+    };
+    style.with_key("rate", rate).progress_chars("=> ")
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! `retraind run`
 
 use super::exit::{Failure, GATE_REFUSED};
-use super::output::{Column, Output, measure, number, skill, text};
+use super::output::Output;
 use super::progress::Progress;
+use super::summary::summary;
 use crate::alert;
-use crate::evaluate::{Errors, Naive, Scores};
 use crate::job::{self, Job};
-use crate::run::{self, Context, RunReport, TargetReport};
+use crate::run::{self, Context, RunReport};
 use crate::settings;
 use std::path::Path;
 use std::process::ExitCode;
@@ -108,98 +108,4 @@ async fn stop_on_signal(stop: Arc<AtomicBool>, signalled: Arc<AtomicU8>, output:
         _ = terminate.recv() => (),
     }
     std::process::exit(128 + i32::from(number));
-}
-
-const COLUMNS: [Column; 11] = [
-    text("target"),
-    number("epochs"),
-    number("MAE"),
-    number("MSE"),
-    number("MAE last value"),
-    number("MAE drift"),
-    number("MAE seasonal"),
-    number("skill"),
-    text("verdict"),
-    text("version"),
-    number("seconds"),
-];
-
-/// What a run came to, as a table and sentences.
-pub(super) fn summary(report: &RunReport, output: Output) -> std::io::Result<()> {
-    let cell = |value: Option<String>| value.unwrap_or_default();
-    let rows: Vec<Vec<String>> = report
-        .targets
-        .iter()
-        .map(|target| {
-            let (row, scores) = (&target.row, Shown::of(target));
-            let verdict = row.verdict.clone().unwrap_or_else(|| row.state.to_string());
-            vec![
-                row.target.clone(),
-                cell(row.epochs.map(|n| n.to_string())),
-                cell(scores.map(|s| measure(s.mae))),
-                cell(scores.map(|s| measure(s.mse))),
-                cell(scores.and_then(|s| s.naive[0]).map(measure)),
-                cell(scores.and_then(|s| s.naive[1]).map(measure)),
-                cell(scores.and_then(|s| s.naive[2]).map(measure)),
-                cell(scores.map(|s| skill(s.skill))),
-                verdict,
-                cell(row.version.clone()),
-                cell(row.seconds.map(|s| format!("{s:.1}"))),
-            ]
-        })
-        .collect();
-    output.table(&COLUMNS, &rows)?;
-    for target in &report.targets {
-        let (row, name) = (&target.row, &target.row.target);
-        if target.evaluation.is_some() {
-            output.line(&format!("{name}: {}", row.reasons.join("; ")))?;
-        } else if row.verdict.as_deref() == Some("rejected") {
-            let failed: Vec<&str> = target.rules.iter().filter(|r| !r.passed).map(|r| r.reason.as_str()).collect();
-            let stays = target
-                .parent_champion
-                .map_or("no version is in service".to_owned(), |champion| format!("{champion} stays in service"));
-            output.line(&format!("{name}: rejected: {}; {stays}", failed.join("; ")))?;
-        }
-        if let (true, Some(version)) = (target.promoted, &row.version) {
-            let place = target.parent_champion.map_or_else(String::new, |parent| format!(", in the place of {parent}"));
-            output.line(&format!("{name}: {version} went into service{place}"))?;
-        }
-        if let Some(error) = &row.error {
-            output.line(&format!("{name}: {error}"))?;
-        }
-        if let Some(scores) = target.metrics.as_ref().filter(|s| s.skill.is_some_and(|skill| skill <= 0.0)) {
-            output.line(&format!("{name}: {}", useless(scores)))?;
-        }
-    }
-    Ok(())
-}
-
-/// What the table shows of what was measured, by the run that made a version or by an evaluation.
-#[derive(Clone, Copy)]
-struct Shown {
-    mae: f64,
-    mse: f64,
-    /// Last value, drift, seasonal drift.
-    naive: [Option<f64>; 3],
-    skill: Option<f64>,
-}
-
-impl Shown {
-    fn of(target: &TargetReport) -> Option<Self> {
-        if let Some(scores) = &target.metrics {
-            let naive = [Naive::LastValue, Naive::Drift, Naive::SeasonalDrift]
-                .map(|which| scores.naive.get(&which).map(|naive| naive.scaled.mae));
-            let Errors { mae, mse, .. } = scores.own.scaled;
-            return Some(Self { mae, mse, naive, skill: scores.skill });
-        }
-        let found = target.evaluation.as_ref()?;
-        let naive = [found.mae_last_value, found.mae_drift, found.mae_seasonal];
-        Some(Self { mae: found.mae, mse: found.mse, naive, skill: found.skill })
-    }
-}
-
-fn useless(scores: &Scores) -> String {
-    let best = scores.naive.iter().min_by(|a, b| a.1.scaled.mae.total_cmp(&b.1.scaled.mae));
-    let name = best.map_or_else(String::new, |(naive, _)| naive.to_string());
-    format!("{name} forecasts these points at least as well (skill at or below 0)")
 }

@@ -2,7 +2,7 @@
 
 use super::exit::Failure;
 use super::output::{Output, number, text, time};
-use super::run::summary;
+use super::summary::{details, summary};
 use crate::executor::local;
 use crate::run::{self, Context};
 use crate::settings;
@@ -129,6 +129,7 @@ pub(super) async fn show(args: &ShowArgs, config: Option<&Path>, output: Output)
     if !report.targets.is_empty() {
         output.line("")?;
         summary(&report, output)?;
+        details(&report, output)?;
     }
     Ok(ExitCode::SUCCESS)
 }

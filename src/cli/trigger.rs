@@ -2,7 +2,7 @@
 
 use super::exit::{Failure, GATE_REFUSED, RUN_FAILED};
 use super::output::Output;
-use super::run::summary;
+use super::summary::summary;
 use crate::job;
 use crate::run::{self, Context};
 use crate::settings;

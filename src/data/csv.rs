@@ -29,6 +29,17 @@ pub struct CsvReport {
     pub conflicts: u64,
 }
 
+/// How far reading has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Bytes read of all files.
+    pub bytes: u64,
+    /// Bytes there are.
+    pub of: u64,
+    /// Lines read.
+    pub lines: u64,
+}
+
 /// A line that can't be taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
@@ -57,14 +68,14 @@ impl fmt::Display for BadLine {
 
 /// Reads files into series; growth rates are computed. Lines and files may come in any order.
 ///
-/// `progress` is told the bytes done and the bytes of all files. With `skip_bad`, lines that can't be taken in are left
+/// With `skip_bad`, lines that can't be taken in are left
 /// out and reported.
 ///
 /// Errors: the first bad line unless `skip_bad`, a first line that lacks a column, a file that can't be read.
 pub fn read_csv(
     paths: &[PathBuf],
     skip_bad: bool,
-    mut progress: impl FnMut(u64, u64),
+    mut progress: impl FnMut(Reading),
 ) -> Result<(Series, CsvReport), Error> {
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {
@@ -74,12 +85,12 @@ pub fn read_csv(
     }
     let total = files.iter().map(|(_, _, bytes)| bytes).sum();
     let (mut done, mut arrivals, mut report) = (0, Arrivals::new(), CsvReport::default());
-    progress(0, total);
+    progress(Reading { bytes: 0, of: total, lines: 0 });
     for (path, file, bytes) in files {
-        let told = |here| progress(done + here, total);
+        let told = |here, lines| progress(Reading { bytes: done + here, of: total, lines });
         read_file(path, file, skip_bad, &mut arrivals, &mut report, told)?;
         done += bytes;
-        progress(done, total);
+        progress(Reading { bytes: done, of: total, lines: report.lines });
     }
     let (series, read) = arrivals.finish();
     report.duplicates = read.videos.iter().map(|video| video.duplicates).sum();
@@ -93,7 +104,7 @@ fn read_file(
     skip_bad: bool,
     arrivals: &mut Arrivals,
     report: &mut CsvReport,
-    mut progress: impl FnMut(u64),
+    mut progress: impl FnMut(u64, u64),
 ) -> Result<(), Error> {
     // A line with too few fields is a bad line here, not the end of reading.
     let mut reader = ReaderBuilder::new().flexible(true).buffer_capacity(1 << 18).from_reader(file);
@@ -102,7 +113,7 @@ fn read_file(
     while reader.read_byte_record(&mut record).map_err(|source| unreadable(path, source.into()))? {
         report.lines += 1;
         if report.lines.is_multiple_of(PROGRESS_EVERY) {
-            progress(reader.position().byte());
+            progress(reader.position().byte(), report.lines);
         }
         // Also where bad lines are skipped: an open quote swallows all the lines up to the next one.
         if record.as_slice().contains(&b'\n') {
@@ -253,7 +264,7 @@ mod tests {
         for (path, text) in paths.iter().zip(texts) {
             fs::write(path, text).expect("a file");
         }
-        read_csv(&paths, skip_bad, |_, _| {})
+        read_csv(&paths, skip_bad, |_| {})
     }
 
     /// Checks the counts of all rows, in order.
@@ -343,7 +354,7 @@ mod tests {
             "timestamp,video_id,view_count,like_count,comment_count,viewCount\n",
             "0.csv:1: the first line names two columns for `view_count` (view_count, viewCount); leave one of them out",
         );
-        let missing = read_csv(&["no/such.csv".into()], true, |_, _| {}).expect_err("no file");
+        let missing = read_csv(&["no/such.csv".into()], true, |_| {}).expect_err("no file");
         assert_eq!(missing.to_string(), "read no/such.csv");
         assert!(matches!(missing, Error::Io { .. }));
     }
@@ -372,7 +383,8 @@ mod tests {
         write_csv(&path, &super::super::sample(1)).expect("written");
         let mut seen = Vec::new();
         let (series, _) =
-            read_csv(&[path.clone(), path.clone()], false, |done, total| seen.push((done, total))).expect("fine");
+            read_csv(&[path.clone(), path.clone()], false, |reading| seen.push((reading.bytes, reading.of)))
+                .expect("fine");
         assert!(seen.is_sorted());
         let total = 2 * fs::metadata(&path).expect("a file").len();
         assert_eq!(seen.last(), Some(&(total, total)));

@@ -15,7 +15,7 @@ mod source;
 mod target;
 mod time;
 
-pub use csv::{BadLine, CsvReport, read_csv, write_csv};
+pub use csv::{BadLine, CsvReport, Reading, read_csv, write_csv};
 pub use error::Error;
 pub use report::{ReadReport, VideoReport};
 pub use sample::{SAMPLE_ROWS, sample};

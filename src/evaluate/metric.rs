@@ -30,9 +30,21 @@ impl Errors {
     }
 }
 
+/// An error as people read it: six decimals, or powers of ten where those would show nothing.
+pub fn figure(value: f64) -> String {
+    if value == 0.0 || value.abs() >= 0.0001 { format!("{value:.6}") } else { format!("{value:.2e}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn figures_show_something() {
+        assert_eq!(figure(0.001_239_4), "0.001239");
+        assert_eq!(figure(0.000_001_53), "1.53e-6");
+        assert_eq!(figure(0.0), "0.000000");
+    }
 
     #[test]
     fn errors_of_known_differences() {

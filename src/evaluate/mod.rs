@@ -7,7 +7,7 @@ mod naive;
 mod paired;
 mod series;
 
-pub use metric::Errors;
+pub use metric::{Errors, figure};
 pub use naive::Naive;
 pub use paired::{Paired, compare};
 pub use series::OfSeries;
@@ -45,6 +45,28 @@ pub struct Scores {
     /// The same, for each series and horizon.
     #[serde(default)]
     pub series: Vec<OfSeries>,
+}
+
+impl Scores {
+    /// What a person should know of them, a sentence a matter.
+    pub fn sentences(&self) -> Vec<String> {
+        let Errors { mae, mse, .. } = self.own.scaled;
+        let skill = self.skill.map_or_else(|| "undefined".to_owned(), |skill| format!("{skill:.3}"));
+        let naive = |(naive, measured): (&Naive, &Measured)| format!("{naive} {}", figure(measured.scaled.mae));
+        let mut out = vec![
+            format!("MAE {}, MSE {} on {} points, in units of each series' range", figure(mae), figure(mse), self.n),
+            format!("MAE of naive forecasts: {}", self.naive.iter().map(naive).collect::<Vec<_>>().join(", ")),
+        ];
+        let share = self.share_beaten.map_or_else(String::new, |share| {
+            format!(" (median; every one is beaten in {:.0} % of series and steps ahead)", share * 100.0)
+        });
+        out.push(format!("skill against the best of them {skill}{share}"));
+        let mase = self.mase.map(|mase| format!("MASE {mase:.3}"));
+        let coverage = self.coverage.map(|held| format!("intervals hold {:.0} % of the truths", held * 100.0));
+        let more: Vec<String> = mase.into_iter().chain(coverage).collect();
+        out.extend((!more.is_empty()).then(|| more.join(", ")));
+        out
+    }
 }
 
 /// Scores at one horizon.

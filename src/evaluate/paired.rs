@@ -16,6 +16,8 @@ const BLOCK: usize = 48;
 pub struct Paired {
     /// Points that both forecast.
     pub n: usize,
+    /// Steps ahead that both forecast, where one of them forecasts more.
+    pub steps: Option<usize>,
     /// The champion's MAE there, in units of each series' range.
     pub champion_mae: f64,
     /// The challenger's.
@@ -27,28 +29,25 @@ pub struct Paired {
 /// Compares the two by a block bootstrap: errors of one series that follow one another belong together, so whole days
 /// are drawn, each series' share of the points kept.
 ///
+/// `champion` `[windows, steps]` may forecast another number of steps: the nearest that both forecast are compared.
 /// `margin` is the share of the champion's MAE by which the challenger must be better. The draws follow from a fixed
-/// seed. Panics when the two do not forecast the same points.
-pub fn compare(
-    windows: &Windows<'_>,
-    champion: Forecasts<'_>,
-    challenger: Forecasts<'_>,
-    margin: f64,
-) -> Option<Paired> {
-    let outputs = windows.outputs();
-    let (champion, challenger) = (champion.values, challenger.values);
-    assert_eq!(champion.len(), challenger.len(), "forecasts of the same points");
-    assert_eq!(champion.len(), windows.len() * outputs, "one forecast a window and horizon");
+/// seed. Panics when the two do not forecast the same windows.
+pub fn compare(windows: &Windows<'_>, champion: &[f64], challenger: Forecasts<'_>, margin: f64) -> Option<Paired> {
+    let (outputs, challenger) = (windows.outputs(), challenger.values);
+    let steps = champion.len() / windows.len().max(1);
+    assert_eq!(champion.len(), windows.len() * steps, "as many forecasts for every window");
+    assert_eq!(challenger.len(), windows.len() * outputs, "one forecast a window and horizon");
+    let common = steps.min(outputs);
     // one entry a window: points, and the sums of both errors; blocks never span two series
     let mut windows_of: Vec<Vec<[f64; 3]>> = Vec::new();
     let mut video = None;
     for k in 0..windows.len() {
         let mut entry = [0.0; 3];
-        for o in (0..outputs).filter(|&o| windows.is_observed(k, o)) {
-            let (at, truth) = (k * outputs + o, windows.truth(k, o));
+        for o in (0..common).filter(|&o| windows.is_observed(k, o)) {
+            let truth = windows.truth(k, o);
             entry[0] += 1.0;
-            entry[1] += (champion[at] - truth).abs();
-            entry[2] += (challenger[at] - truth).abs();
+            entry[1] += (champion[k * steps + o] - truth).abs();
+            entry[2] += (challenger[k * outputs + o] - truth).abs();
         }
         if video != Some(windows.video(k)) {
             video = Some(windows.video(k));
@@ -58,7 +57,8 @@ pub fn compare(
             last.push(entry);
         }
     }
-    bootstrap(&windows_of, windows.day().unwrap_or(BLOCK), margin)
+    let paired = bootstrap(&windows_of, windows.day().unwrap_or(BLOCK), margin)?;
+    Some(Paired { steps: (steps != outputs).then_some(common), ..paired })
 }
 
 fn bootstrap(series: &[Vec<[f64; 3]>], block: usize, margin: f64) -> Option<Paired> {
@@ -83,6 +83,7 @@ fn bootstrap(series: &[Vec<[f64; 3]>], block: usize, margin: f64) -> Option<Pair
     }
     Some(Paired {
         n: all[0] as usize,
+        steps: None,
         champion_mae: all[1] / all[0],
         challenger_mae: all[2] / all[0],
         p_value: f64::from(worse) / RESAMPLES as f64,

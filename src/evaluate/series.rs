@@ -124,7 +124,11 @@ fn last_value_errors<'a>(windows: &Windows<'a>) -> BTreeMap<(&'a str, usize), f6
 
 /// 1 − `mae` / `naive_mae`; none where the naive forecast is exact, since nothing can be better than that.
 pub(super) fn skill(mae: f64, naive_mae: f64) -> Option<f64> {
-    (naive_mae > 0.0).then(|| 1.0 - mae / naive_mae)
+    (naive_mae > 0.0).then(|| {
+        let skill = 1.0 - mae / naive_mae;
+        // what is left of sums in another order is no skill
+        if skill.abs() < 1e-9 { 0.0 } else { skill }
+    })
 }
 
 #[cfg(test)]
@@ -137,6 +141,7 @@ mod tests {
         assert_eq!(skill(1.0, 1.0), Some(0.0));
         assert_eq!(skill(3.0, 1.0), Some(-2.0));
         assert_eq!(skill(0.0, 0.0), None);
+        assert_eq!(skill(0.3, 0.1 + 0.2), Some(0.0));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Pure: a function of values. A failed gate is a verdict, not an error. Never heard of Burn, files or databases.
 
-use crate::evaluate::{Paired, Scores};
+use crate::evaluate::{Paired, Scores, figure};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -135,7 +135,8 @@ pub fn judge(rules: &Rules, scores: &Scores, champion: &Champion) -> Verdict {
         let Some(limit) = limit else { continue };
         // `<=` is false for NaN: what could not be measured does not pass
         let passed = value <= limit;
-        let reason = format!("{name} {value:.6} is {} the limit {limit}", if passed { "within" } else { "above" });
+        let shown = figure(value);
+        let reason = format!("{name} {shown} is {} the limit {limit}", if passed { "within" } else { "above" });
         judged.push(Judged { rule: rule.to_owned(), value: Some(value), limit, passed, reason });
     }
     if let Some(limit) = rules.skill_min {
@@ -165,12 +166,14 @@ fn judge_champion(champion: &Champion, margin: f64) -> Judged {
         Champion::None => (None, true, "there is no champion to beat: this is the first version".to_owned()),
         Champion::Incomparable(why) => (None, true, format!("the champion was not compared: {why}")),
         Champion::Compared { version, paired } => {
-            let Paired { champion_mae, challenger_mae, p_value, n } = *paired;
+            let Paired { champion_mae, challenger_mae, p_value, n, steps } = *paired;
             let lead = if champion_mae > 0.0 { 1.0 - challenger_mae / champion_mae } else { 0.0 };
             let passed = lead >= margin && p_value <= P_MAX;
+            let ahead = steps.map_or_else(String::new, |steps| format!(" 1 to {steps} steps ahead"));
             let figures =
-                format!("MAE {challenger_mae:.3e} against {champion_mae:.3e} on {n} points, p = {p_value:.3}");
+                format!("MAE {challenger_mae:.3e} against {champion_mae:.3e} on {n} points{ahead}, p = {p_value:.3}");
             let reason = match (passed, lead >= margin) {
+                (false, true) if lead <= 0.0 => format!("no better than champion {version}: {figures}"),
                 (true, _) => format!("better than champion {version}: {figures}"),
                 (false, true) => format!("better than champion {version}, but that may be luck: {figures}"),
                 (false, false) if lead > 0.0 => {
@@ -261,7 +264,7 @@ mod tests {
         };
         let compared = |challenger_mae, p_value| Champion::Compared {
             version: "v0001".to_owned(),
-            paired: Paired { n: 9, champion_mae: 1.0, challenger_mae, p_value },
+            paired: Paired { n: 9, steps: None, champion_mae: 1.0, challenger_mae, p_value },
         };
         check(Champion::None, true, "there is no champion to beat");
         check(Champion::Incomparable("its recipe is `level`".to_owned()), true, "the champion was not compared: its");

@@ -68,6 +68,17 @@ impl VideoReport {
         }
     }
 
+    /// The same with what repairs would find, for rows that are used as recorded.
+    pub fn recorded(series: &Series, video: &Video, settings: &Settings) -> Self {
+        let mut report = Self::of(series, video, settings);
+        let mut rows = Rows::new(series, video.rows.clone(), settings);
+        for row in video.rows.clone() {
+            rows.next(row);
+        }
+        report.repaired(&rows);
+        report
+    }
+
     /// Adds what the repairs counted.
     pub(super) fn repaired(&mut self, rows: &Rows<'_>) {
         self.revisions = rows.revisions;

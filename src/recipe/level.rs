@@ -105,7 +105,7 @@ pub(super) fn prepare(series: Series, data: &Settings) -> Result<Prepared, Error
         return Err(Error::NoRows);
     }
     let (series, mut reports) = if data.grid == Grid::AsRecorded {
-        let reports = series.videos.iter().map(|video| VideoReport::of(&series, video, data)).collect::<Vec<_>>();
+        let reports = series.videos.iter().map(|video| VideoReport::recorded(&series, video, data)).collect::<Vec<_>>();
         (series, reports)
     } else {
         let (gridded, reports) = grid::lay(&series, data);

@@ -22,7 +22,7 @@ pub use split::Split;
 pub use windows::{Prepared, Table, Windows};
 
 use crate::data::Series;
-use crate::grid::{Grid, Settings};
+use crate::grid::{Grid, Settings, Validation};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -73,10 +73,18 @@ impl Recipe {
             Self::Level => "holdout: the last 20 % of all windows in video order; the scalers have seen them \
                             (look-ahead, as in the reference pipeline)"
                 .to_owned(),
-            Self::Increment => format!(
-                "holdout: the newest {} % of every series; what trains ends a window and its horizon before",
-                data.validation_share * 100.0
-            ),
+            Self::Increment => {
+                let rolling = match data.validation {
+                    Validation::Holdout => String::new(),
+                    Validation::Rolling => {
+                        format!("; beside it {} trainings of the LSTM on shorter pasts (`rolling`)", data.n_splits)
+                    }
+                };
+                format!(
+                    "holdout: the newest {} % of every series; what trains ends a window and its horizon before{rolling}",
+                    data.validation_share * 100.0
+                )
+            }
         }
     }
 }
@@ -111,6 +119,18 @@ pub enum Error {
         windows: usize,
         /// Rows of the longest video.
         longest: usize,
+    },
+    /// No window to judge on has a truth.
+    #[error(
+        "prepare training data: at none of the {windows} window(s) to judge on was a row recorded within \
+         `[data] stale_after` = {stale_after} before the time that is forecast; raise it above the time between two rows \
+         (`retraind data` shows that of each series)"
+    )]
+    NothingObserved {
+        /// Windows to judge on.
+        windows: usize,
+        /// As set.
+        stale_after: String,
     },
     /// No series is long enough for both sides of the split.
     #[error(

@@ -12,10 +12,10 @@ mod report;
 mod retrain;
 
 pub use crate::error::chain;
-pub use plan::{Division, Plan, plan};
+pub use plan::{Division, OF_JOB, Plan, plan};
 pub use predict::{Backtested, Forecast, Impossible, Predictions, backtest, predict};
 pub use promotion::{promote, reconcile, rollback, verified};
-pub use report::{RunReport, TargetReport, report};
+pub use report::{Made, RunReport, TargetReport, report};
 
 use crate::bytes::Bytes;
 use crate::data::{Source, Target};
@@ -114,8 +114,8 @@ pub enum Error {
     },
     /// Not even one model after the other.
     #[error(
-        "begin: it needs about {needed} of memory, and {limit} is {whose}; lower `retrain.batch_size` or `hidden`, \
-         or give it more with `retrain.memory_limit`"
+        "begin: it needs about {needed} of memory, most of it for the program itself and the rows, and {limit} is \
+         {whose}; give it more, or lower `retrain.hidden`, `batch_size` or `threads`"
     )]
     TooLarge {
         /// Estimated.

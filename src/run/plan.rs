@@ -22,6 +22,9 @@ const fn prepared_row(recipe: Recipe) -> u64 {
     }
 }
 
+/// Whose limit it is where the job sets one.
+pub const OF_JOB: &str = "what `retrain.memory_limit` allows";
+
 /// How a run divides the host between its models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Division {
@@ -54,7 +57,7 @@ impl Division {
             None => Err(Error::TooLarge {
                 needed: Bytes(memory(1)),
                 limit: limit.unwrap_or(Bytes(0)),
-                whose: if settings.memory_limit.is_some() { "retrain.memory_limit" } else { "free on this host" },
+                whose: if settings.memory_limit.is_some() { OF_JOB } else { "free on this host" },
             }),
         }
     }
@@ -101,8 +104,8 @@ pub struct Plan {
 }
 
 /// Reads the rows, as the run would, and says what it would take.
-pub async fn plan(context: &Context, job: &Job, settings: &Retrain) -> Result<Plan, Error> {
-    let (series, _) = context.source().await?.read(|_| ()).await?;
+pub async fn plan(context: &Context, job: &Job, settings: &Retrain, progress: impl FnMut(u64)) -> Result<Plan, Error> {
+    let (series, _) = context.source().await?.read(progress).await?;
     let (rows, videos) = (series.len(), series.videos.len());
     let prepared: Prepared =
         tokio::task::block_in_place(|| settings.recipe.prepare(series, &job.data, &settings.options()))?;

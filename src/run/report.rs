@@ -4,7 +4,7 @@ use super::{Context, Error};
 use crate::data::Target;
 use crate::evaluate::Scores;
 use crate::gate::Judged;
-use crate::registry::Version;
+use crate::registry::{Importance, Member, Metadata, Rolling, Version};
 use crate::store::{self, PromotionState, Run, RunTarget};
 use serde::Serialize;
 
@@ -36,8 +36,23 @@ pub struct TargetReport {
     pub rules: Vec<Judged>,
     /// What was measured of its version; none where there is no version, or it is gone from the registry.
     pub metrics: Option<Scores>,
+    /// More of what its metadata says; none as for `metrics`.
+    pub made: Option<Made>,
     /// What an evaluation has measured of a version in service.
     pub evaluation: Option<store::Metrics>,
+}
+
+/// What a version is, beside its scores.
+#[derive(Clone, Debug, Serialize)]
+pub struct Made {
+    /// `LSTM`, `dense` or `ridge`.
+    pub model_type: String,
+    /// What each network of several adds.
+    pub members: Vec<Member>,
+    /// Trainings on shorter pasts.
+    pub rolling: Option<Rolling>,
+    /// How much worse the forecasts are without each feature, the most important first.
+    pub importance: Vec<Importance>,
 }
 
 /// Collects a run's report.
@@ -54,13 +69,17 @@ pub async fn report(context: &Context, run_id: i64) -> Result<RunReport, Error> 
             .and_then(|version| context.registry.metadata(target, version).ok())
             .filter(|metadata| metadata.run_id == run_id);
         let parent_champion = metadata.as_ref().and_then(|metadata| metadata.parent_champion);
-        let (rules, metrics) = metadata.map_or((Vec::new(), None), |m| (m.verdict.rules, Some(m.metrics)));
+        let (mut rules, mut metrics, mut made) = (Vec::new(), None, None);
+        if let Some(Metadata { verdict, metrics: scores, model_type, members, rolling, importance, .. }) = metadata {
+            (rules, metrics) = (verdict.rules, Some(scores));
+            made = Some(Made { model_type, members, rolling, importance });
+        }
         let measured = match &row.version {
             Some(version) if metrics.is_none() => context.store.metrics(&row.target, version).await?,
             _ => Vec::new(),
         };
         let evaluation = measured.into_iter().find(|measured| measured.run_id == Some(run_id));
-        targets.push(TargetReport { row, parent_champion, promoted, rules, metrics, evaluation });
+        targets.push(TargetReport { row, parent_champion, promoted, rules, metrics, made, evaluation });
     }
     let attempts = context.store.attempts(run_id).await?;
     let outputs = context.store.outputs(run_id).await?;

@@ -6,7 +6,7 @@
 
 use super::adam::Adam;
 use super::checkpoint::{Checkpoint, Rhythm, State};
-use super::{Epoch, Error, Progress, Saving, Settings, TELL, stream, to_vec};
+use super::{Epoch, Error, Progress, Saving, Settings, stream, to_vec};
 use crate::model::Errors;
 use crate::model::{Mixture, MixtureConfig, MixtureWeights};
 use crate::recipe::{Batch, CANDIDATES, PRIOR, Pool, SEQUENCE_WIDTH, STRETCH, standardise};
@@ -16,7 +16,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 const WEIGHT_DECAY: f64 = 0.001;
@@ -74,8 +74,12 @@ pub fn train_mixture(
     while state.epochs.len() < settings.epochs {
         let saving = Saving { checkpoint, rhythm: &mut rhythm };
         let (began, before) = (Instant::now(), state.spent);
-        go_through(pool, config, settings, stop, &mut state, saving, &mut tell)?;
         let epoch = state.epochs.len() + 1;
+        let mut order: Vec<usize> = (0..pool.n).collect();
+        order.shuffle(&mut stream(settings.seed, super::STREAM_ORDER - epoch as u64));
+        super::go_through(&mut state, pool.n, settings.batch_size, stop, saving, &mut tell, |state, range| {
+            step(pool, config, settings, &order[range.clone()], range.end, state)
+        })?;
         let network = Mixture::from_weights(&MixtureWeights::from_flat(config, &state.parameters), &Device::flex());
         let (val_loss, val_mae) = judge(&network, watched);
         finite("validation loss", val_loss, epoch, pool.n.div_ceil(settings.batch_size), settings)?;
@@ -94,63 +98,36 @@ pub fn train_mixture(
     Ok(Mixed { weights, mean: pool.mean.clone(), deviation: pool.deviation.clone(), epochs: state.epochs })
 }
 
-/// Goes through the present epoch from where `state` stands.
-fn go_through(
+/// One step on the examples `batch`, which end at place `end` of the epoch's order.
+fn step(
     pool: &Pool,
     config: MixtureConfig,
     settings: &Settings,
-    stop: &AtomicBool,
+    batch: &[usize],
+    end: usize,
     state: &mut State,
-    mut saving: Saving<'_>,
-    tell: &mut impl FnMut(Progress<'_>),
-) -> Result<(), Error> {
-    let began = Instant::now();
-    let before = state.spent;
-    let epoch = state.epochs.len() + 1;
+) -> Result<Errors, Error> {
     let device = Device::flex().autodiff();
     let n_steps = settings.epochs * pool.n.div_ceil(settings.batch_size);
-    let mut order: Vec<usize> = (0..pool.n).collect();
-    order.shuffle(&mut stream(settings.seed, super::STREAM_ORDER - epoch as u64));
-    let mut told = began;
-    while state.position < pool.n {
-        if stop.load(Ordering::Relaxed) {
-            state.spent = before + began.elapsed();
-            saving.save(state, tell);
-            return Err(Error::Stopped { epoch });
-        }
-        let end = (state.position + settings.batch_size).min(pool.n);
-        let batch = &order[state.position..end];
-        let done = state.adam.steps;
-        let mut examples = Examples::of(pool, batch);
-        examples.disturb(&mut stream(settings.seed, STREAM_NOISE + done), settings.dropout as f32, config.hidden);
-        let network = Mixture::from_weights(&MixtureWeights::from_flat(config, &state.parameters), &device);
-        let difference = examples.difference(&network, &device);
-        let weights = examples.tensor(&examples.weight, pool.horizon, &device);
-        let loss = (difference.clone().abs() * weights).mean();
-        let of_batch = f64::from(to_vec(loss.clone().reshape([1, 1]))[0]);
-        finite("loss", of_batch, epoch, end.div_ceil(settings.batch_size), settings)?;
-        let absolute = f64::from(to_vec(difference.abs().mean().reshape([1, 1]))[0]);
-        let n = batch.len();
-        let (of_batch, absolute) = (of_batch * n as f64, absolute * n as f64);
-        state.errors.add(Errors { n, loss: of_batch, n_absolute: n, absolute });
-        let progress = done as f64 / n_steps as f64;
-        let rate = settings.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
-        step(rate, &mut state.parameters, &mut state.adam, network.gradients(&loss.backward()));
-        state.position = end;
-        if told.elapsed() >= TELL {
-            told = Instant::now();
-            tell(Progress::Windows { epoch, done: end, of: pool.n, loss: state.errors.mean_loss() });
-            if saving.rhythm.is_overdue() {
-                state.spent = before + began.elapsed();
-                saving.save(state, tell);
-            }
-        }
-    }
-    Ok(())
+    let done = state.adam.steps;
+    let mut examples = Examples::of(pool, batch);
+    examples.disturb(&mut stream(settings.seed, STREAM_NOISE + done), settings.dropout as f32, config.hidden);
+    let network = Mixture::from_weights(&MixtureWeights::from_flat(config, &state.parameters), &device);
+    let difference = examples.difference(&network, &device);
+    let weights = examples.tensor(&examples.weight, pool.horizon, &device);
+    let loss = (difference.clone().abs() * weights).mean();
+    let of_batch = f64::from(to_vec(loss.clone().reshape([1, 1]))[0]);
+    finite("loss", of_batch, state.epochs.len() + 1, end.div_ceil(settings.batch_size), settings)?;
+    let absolute = f64::from(to_vec(difference.abs().mean().reshape([1, 1]))[0]);
+    let progress = done as f64 / n_steps as f64;
+    let rate = settings.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+    descend(rate, &mut state.parameters, &mut state.adam, network.gradients(&loss.backward()));
+    let n = batch.len();
+    Ok(Errors { n, loss: of_batch * n as f64, n_absolute: n, absolute: absolute * n as f64 })
 }
 
-/// One step of Adam with decoupled weight decay, each vector's gradient cut to [`LARGEST_GRADIENT`].
-fn step(rate: f64, parameters: &mut [f32], adam: &mut Adam, mut gradients: Vec<Vec<f32>>) {
+/// Adam with decoupled weight decay, each vector's gradient cut to [`LARGEST_GRADIENT`].
+fn descend(rate: f64, parameters: &mut [f32], adam: &mut Adam, mut gradients: Vec<Vec<f32>>) {
     for gradient in &mut gradients {
         let norm = gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
         if norm > LARGEST_GRADIENT {
@@ -289,6 +266,7 @@ fn add_noise(values: &mut [f32], random: &mut impl Rng) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::Ordering;
 
     /// Candidates of which the second one is always right.
     fn pool(n: usize) -> Pool {

@@ -28,6 +28,7 @@ use fit::{Fit, Step, Worker};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -284,11 +285,10 @@ fn epoch<E: Examples>(
     settings: &Settings,
     stop: &AtomicBool,
     share: &budget::Share<'_>,
-    mut saving: Saving<'_>,
+    saving: Saving<'_>,
     tell: &mut impl FnMut(Progress<'_>),
 ) -> Result<Epoch, Error> {
-    let began = Instant::now();
-    let before = state.spent;
+    let (began, before) = (Instant::now(), state.spent);
     let epoch = state.epochs.len() + 1;
     let windows = worker.windows();
     let diverged = |which, value, steps: usize| Error::NotFinite {
@@ -300,15 +300,8 @@ fn epoch<E: Examples>(
     };
     // each epoch's order comes from a stream of its own, so that none has to be written down
     worker.set_order(&mut stream(settings.seed, STREAM_ORDER - epoch as u64));
-    let mut told = began;
-    while state.position < windows {
+    go_through(state, windows, settings.batch_size, stop, saving, tell, |state, range| {
         worker.set_threads(share.threads());
-        if stop.load(Ordering::Relaxed) {
-            state.spent = before + began.elapsed();
-            saving.save(state, tell);
-            return Err(Error::Stopped { epoch });
-        }
-        let range = state.position..(state.position + settings.batch_size).min(windows);
         let step = Step {
             learning_rate: settings.learning_rate,
             dropout: (settings.dropout > 0.0).then_some((settings.dropout as f32, settings.seed)),
@@ -319,17 +312,8 @@ fn epoch<E: Examples>(
         if !of_batch.loss.is_finite() {
             return Err(diverged("loss", of_batch.mean_loss(), end.div_ceil(settings.batch_size)));
         }
-        state.errors.add(of_batch);
-        state.position = end;
-        if told.elapsed() >= TELL {
-            told = Instant::now();
-            tell(Progress::Windows { epoch, done: end, of: windows, loss: state.errors.mean_loss() });
-            if saving.rhythm.is_overdue() {
-                state.spent = before + began.elapsed();
-                saving.save(state, tell);
-            }
-        }
-    }
+        Ok(of_batch)
+    })?;
     let val = worker.validate();
     if !val.loss.is_finite() {
         return Err(diverged("validation loss", val.mean_loss(), windows.div_ceil(settings.batch_size)));
@@ -346,6 +330,42 @@ fn epoch<E: Examples>(
     };
     (state.position, state.errors, state.spent) = (0, Errors::default(), Duration::ZERO);
     Ok(row)
+}
+
+/// Steps through the present epoch of `n` examples from where `state` stands, and writes it down when it takes long or is
+/// to stop. `step` trains on a range of the epoch's order and says the errors on it.
+fn go_through(
+    state: &mut State,
+    n: usize,
+    batch_size: usize,
+    stop: &AtomicBool,
+    mut saving: Saving<'_>,
+    tell: &mut impl FnMut(Progress<'_>),
+    mut step: impl FnMut(&mut State, Range<usize>) -> Result<Errors, Error>,
+) -> Result<(), Error> {
+    let (began, before) = (Instant::now(), state.spent);
+    let epoch = state.epochs.len() + 1;
+    let mut told = began;
+    while state.position < n {
+        if stop.load(Ordering::Relaxed) {
+            state.spent = before + began.elapsed();
+            saving.save(state, tell);
+            return Err(Error::Stopped { epoch });
+        }
+        let end = (state.position + batch_size).min(n);
+        let of_batch = step(state, state.position..end)?;
+        state.errors.add(of_batch);
+        state.position = end;
+        if told.elapsed() >= TELL {
+            told = Instant::now();
+            tell(Progress::Windows { epoch, done: end, of: n, loss: state.errors.mean_loss() });
+            if saving.rhythm.is_overdue() {
+                state.spent = before + began.elapsed();
+                saving.save(state, tell);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Training windows that are judged after each epoch: a 128th of them, which costs about 0.25 % of the epoch, but at

@@ -114,7 +114,7 @@ fn a_file_gives_back_the_sample() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("sample.csv");
     write_csv(&path, &sample(3)).expect("written");
-    let (series, report) = read_csv(&[path], false, |_, _| {}).expect("rows");
+    let (series, report) = read_csv(&[path], false, |_| {}).expect("rows");
     assert_eq!(series.fingerprint(), sample(3).fingerprint());
     assert_growth_is_right(&series);
     assert_eq!((report.lines, report.n_bad), (7_708, 0));

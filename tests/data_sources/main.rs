@@ -106,7 +106,7 @@ fn series(rows: &[(&str, i64, u64)]) -> Series {
         writeln!(text, "{},{video},{views},{},2", 1_700_000_000 + second, views / 10).expect("room");
     }
     std::fs::write(&path, text).expect("a file");
-    read_csv(&[path], false, |_, _| {}).expect("rows").0
+    read_csv(&[path], false, |_| {}).expect("rows").0
 }
 
 fn imported(inserted: u64, updated: u64, unchanged: u64, videos: u64) -> Imported {

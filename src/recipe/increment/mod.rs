@@ -25,6 +25,9 @@ use crate::data::{Series, Target};
 use crate::grid::{self, Gridded, Segment, Settings, Validation, VideoReport};
 use features::Past;
 
+/// Fewer windows to judge on than these are remarked on.
+const FEW: usize = 50;
+
 /// What a job may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -119,6 +122,11 @@ pub(super) fn prepare(series: &Series, data: &Settings, options: &Options) -> Re
             longest: reports.iter().map(|report| report.points).max().unwrap_or(0),
         });
     }
+    let is_observed = |&point: &u32| (0..options.horizon).any(|h| counts.is_fresh(point as usize, h));
+    if !split.validation.iter().any(is_observed) {
+        let stale_after = humantime::format_duration(data.stale_after).to_string();
+        return Err(Error::NothingObserved { windows: split.validation.len(), stale_after });
+    }
     let mut pools = vec![Pool::of(series, data, &counts, &holdout)];
     let mut folds = Vec::new();
     if data.validation == Validation::Rolling {
@@ -134,6 +142,12 @@ pub(super) fn prepare(series: &Series, data: &Settings, options: &Options) -> Re
         }
     }
     let mut remarks: Vec<String> = reports.iter().flat_map(|report| report.sentences(data)).collect();
+    if split.validation.len() < FEW {
+        remarks.push(format!(
+            "only {} window(s) to judge on: what so few show may be luck; record longer, or raise `[data] validation_share`",
+            split.validation.len()
+        ));
+    }
     for report in reports.iter().filter(|report| report.train + report.validation == 0) {
         let (id, points, least) = (&report.id, report.points, counts.plan.least_history());
         remarks.push(format!("video {id}: {points} grid points give no window (one needs {least} and its horizon)"));
@@ -232,14 +246,11 @@ impl Counts {
         split
     }
 
-    /// Where each video with points begins, and how many points it would have without gaps.
-    fn extents(&self) -> Vec<Extent> {
-        let of = |segments: &[Segment]| {
-            let first = segments[0].first;
-            let last = segments.last().map_or(first, |s| self.grid.time(s, s.points.end - 1));
-            Extent { video: segments[0].video, first, points: ((last - first) / self.grid.step + 1) as usize }
-        };
-        self.grid.segments.chunk_by(|a, b| a.video == b.video).map(of).collect()
+    /// The points of each video that has some.
+    fn extents(&self) -> Vec<Extent<'_>> {
+        let of = |segments: &'_ [Segment]| -> usize { segments.iter().map(|segment| segment.points.len()).sum() };
+        let videos = self.grid.segments.chunk_by(|a, b| a.video == b.video);
+        videos.map(|segments| Extent { video: segments[0].video, segments, points: of(segments) }).collect()
     }
 
     /// Points of a segment that a window may end at: a day before them, the whole horizon after them, a fresh count.
@@ -279,17 +290,22 @@ impl Counts {
     }
 }
 
-/// One video's time.
-struct Extent {
+/// One video's time, as the points that there are: a collector that stood still for months takes no share of them.
+struct Extent<'a> {
     video: usize,
-    first: i64,
+    segments: &'a [Segment],
     points: usize,
 }
 
-impl Extent {
+impl Extent<'_> {
     fn part(&self, borders: Borders, time: i64, plan: &Plan) -> Option<Part> {
-        let offset = usize::try_from((time - self.first).div_euclid(plan.step)).unwrap_or(0);
-        borders.part(offset, plan.horizon, plan.sequence + plan.horizon)
+        borders.part(self.offset(time, plan.step), plan.horizon, plan.sequence + plan.horizon)
+    }
+
+    /// Points before a time, which may lie on a shifted grid.
+    fn offset(&self, time: i64, step: i64) -> usize {
+        let begun = self.segments.iter().take_while(|segment| segment.first <= time);
+        begun.map(|segment| (((time - segment.first) / step) as usize).min(segment.points.len())).sum()
     }
 }
 

@@ -46,6 +46,21 @@ pub async fn backtest(
         };
         let grid = champion.lay(series);
         let points = champion.origins(&grid);
+        let mut refuse = |video_id: Option<String>, reason: String| {
+            found.impossible.push(super::Impossible { target, video_id, reason });
+        };
+        for (place, id) in grid.ids.iter().enumerate() {
+            if !points.iter().any(|&point| grid.segment_of(point).video == place) {
+                refuse(Some(id.clone()), champion.no_origin());
+            }
+        }
+        if !horizons.is_empty() && !horizons.iter().any(|h| (1..=champion.horizon).contains(h)) {
+            let (version, most) = (champion.version, champion.horizon);
+            refuse(
+                None,
+                format!("{version} in service forecasts 1 to {most} step(s) ahead, and none of these was asked for"),
+            );
+        }
         let said = champion.ask(&grid, &points)?;
         done.origins += points.len();
         for (k, &point) in points.iter().enumerate() {

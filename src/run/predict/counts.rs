@@ -117,6 +117,9 @@ impl CountsChampion {
         let mut points = Vec::new();
         for (place, id) in grid.ids.iter().enumerate() {
             let newest = grid.segments.iter().rev().find(|segment| segment.video == place);
+            let row = series.video(id).map_or(0, |video| series.at[video.rows.end - 1] / 1_000_000);
+            // a row after a long gap that no grid time follows yet begins anew
+            let newest = newest.filter(|segment| row - grid.time(segment, segment.points.end - 1) <= self.step());
             let n = newest.map_or(0, |segment| segment.points.len());
             match newest.filter(|_| n >= self.least()) {
                 Some(segment) => points.push(segment.points.end - 1),
@@ -150,6 +153,15 @@ impl CountsChampion {
             }
         }
         Ok(())
+    }
+
+    /// Why there is no point that a backtest could forecast from.
+    pub(super) fn no_origin(&self) -> String {
+        format!(
+            "no point on the grid of {} has a day of points before it and a row within {} of it",
+            self.data.grid,
+            humantime::format_duration(self.data.stale_after)
+        )
     }
 
     /// Why `n` points are too few.

@@ -105,7 +105,8 @@ pub(super) fn judge(
         training_seconds: contender.training_seconds,
         metrics: scores,
         members: contender.members(prepared, target, shared.settings.seed),
-        rolling: rolling.filter(|_| !epochs.is_empty()).cloned(),
+        // the trainings on shorter pasts are those of the LSTM
+        rolling: rolling.filter(|_| contender.model_type() == "LSTM").cloned(),
         input_spread: Histogram::of(&mut prepared.train(target).increments()),
         importance,
         export_difference,
@@ -176,29 +177,28 @@ fn champion(
         Ok(metadata) => metadata,
         Err(error) => return Ok(Champion::Incomparable(format!("{version} could not be read: {error}"))),
     };
-    if let Some(why) = incomparable(&metadata, shared, windows) {
+    if let Some(why) = incomparable(&metadata, shared) {
         return Ok(Champion::Incomparable(format!("{version} {why}")));
     }
     let model = registry.verified(&metadata, target, version, file::MODEL)?;
     let mut session = Session::open(&shared.library, &model, threads)?;
-    let theirs = said(windows, &ask_counts(&mut session, windows)?);
-    let paired =
-        evaluate::compare(windows, theirs.forecasts(&[]), challenger.forecasts(&[]), shared.job.gate.champion_margin);
+    let theirs = ask_counts(&mut session, windows)?.values;
+    let steps = metadata.horizon;
+    let theirs: Vec<f64> = theirs.iter().enumerate().map(|(k, count)| count / windows.range(k / steps)).collect();
+    let paired = evaluate::compare(windows, &theirs, challenger.forecasts(&[]), shared.job.gate.champion_margin);
     Ok(paired.map_or(Champion::None, |paired| Champion::Compared { version: version.to_string(), paired }))
 }
 
 /// Why a version does not forecast the same points, if it does not.
-fn incomparable(metadata: &Metadata, shared: &Shared, windows: &Windows<'_>) -> Option<String> {
+fn incomparable(metadata: &Metadata, shared: &Shared) -> Option<String> {
     if metadata.recipe != shared.settings.recipe.to_string() {
         return Some(format!("is of recipe `{}`, which forecasts other points", metadata.recipe));
     }
     if shared.settings.recipe == Recipe::Level {
         return Some("has scalers of its own, as every version of recipe `level`".to_owned());
     }
-    if metadata.data.is_none_or(|data| data.grid != shared.job.data.grid) {
-        return Some(format!("forecasts on another grid than {}", shared.job.data.grid));
-    }
-    (metadata.horizon != windows.outputs()).then(|| format!("forecasts {} step(s) at once", metadata.horizon))
+    let grid = shared.job.data.grid;
+    metadata.data.is_none_or(|data| data.grid != grid).then(|| format!("forecasts on another grid than {grid}"))
 }
 
 /// `scaler.json`, one variant a recipe.

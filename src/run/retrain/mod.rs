@@ -41,7 +41,9 @@ struct Shared {
     data_version: DataVersion,
     library: Library,
     stop: Arc<AtomicBool>,
-    /// The networks of `increment`, which serve all targets: trained by the target that comes first.
+    /// The first target that this attempt works on.
+    lead: Target,
+    /// The networks of `increment`, which serve all targets: their epochs are told under the lead's name.
     mixed: OnceCell<Arc<Vec<Mixed>>>,
     /// The same without an LSTM layer, where the job wants that challenger.
     dense: OnceCell<Arc<Vec<Mixed>>>,
@@ -97,6 +99,7 @@ pub(super) async fn retrain(
         data_version,
         library,
         stop,
+        lead: resumed.targets.first().copied().unwrap_or(first),
         mixed: OnceCell::new(),
         dense: OnceCell::new(),
         failed: AtomicBool::new(false),

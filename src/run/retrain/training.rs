@@ -36,17 +36,10 @@ pub(super) async fn train_watched(shared: &Arc<Shared>, target: Target) -> Resul
     .await
 }
 
-/// The networks of `increment`: trained once, by the target that asks first; the others wait for them.
+/// The networks of `increment`: trained once, for whichever target asks first; the others wait for them.
 pub(super) async fn mixtures(shared: &Arc<Shared>, target: Target) -> Result<Arc<Vec<Mixed>>, Error> {
-    let mut trained_here = false;
-    let members = shared
-        .mixed
-        .get_or_try_init(|| {
-            trained_here = true;
-            train_mixtures(shared, target)
-        })
-        .await?;
-    if !trained_here {
+    let members = shared.mixed.get_or_try_init(|| train_mixtures(shared, shared.lead)).await?;
+    if target != shared.lead {
         let rows: Vec<store::Epoch> = one_after_another(members).iter().map(stored).collect();
         let name = target.to_string();
         let write = || shared.context.store.record_epochs(shared.claim, &name, &rows);

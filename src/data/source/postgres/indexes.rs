@@ -13,13 +13,16 @@ pub(super) struct Indexes {
     pub(super) video_time: bool,
     /// Its first column is the time.
     time: bool,
+    /// What the table is, as `pg_class.relkind` says it.
+    kind: String,
 }
 
 impl Indexes {
     pub(super) async fn of(connection: &mut PgConnection, place: &Place) -> Result<Self, Error> {
-        let (video_time, time) = sqlx::query_as(
+        let (video_time, time, kind) = sqlx::query_as(
             "SELECT coalesce(bool_or(first.attname = 'video_id' AND second.attname = 'timestamp'), false),
-                    coalesce(bool_or(first.attname = 'timestamp'), false)
+                    coalesce(bool_or(first.attname = 'timestamp'), false),
+                    coalesce((SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)), 'r')
              FROM pg_index
              JOIN pg_class ON pg_class.oid = indexrelid
              JOIN pg_am ON pg_am.oid = relam AND amname = 'btree'
@@ -31,12 +34,19 @@ impl Indexes {
         .fetch_one(connection)
         .await
         .map_err(|error| place.unread(error))?;
-        Ok(Self { video_time, time })
+        Ok(Self { video_time, time, kind })
     }
 
     pub(super) fn missing(&self, place: &Place) -> Vec<MissingIndex> {
-        // CONCURRENTLY, since collectors would have to wait otherwise.
-        let create = |columns| format!("CREATE INDEX CONCURRENTLY ON {} ({columns})", place.table.quoted());
+        let concurrently = match self.kind.as_str() {
+            // collectors would have to wait otherwise
+            "r" | "m" => "CONCURRENTLY ",
+            // PostgreSQL cannot for partitioned tables
+            "p" => "",
+            // views and foreign tables have no indexes of their own
+            _ => return Vec::new(),
+        };
+        let create = |columns| format!("CREATE INDEX {concurrently}ON {} ({columns})", place.table.quoted());
         let mut missing = Vec::new();
         if !self.video_time {
             let without = "`retraind predict` and `retraind import` read the whole table";
@@ -91,17 +101,17 @@ impl Postgres {
 
     pub(in super::super) async fn newest(&self, place: &Place) -> Result<Option<DateTime<Utc>>, Error> {
         let mut connection = self.snapshot(place).await?;
-        Columns::of(&mut connection, place).await?;
+        let plain = is_plain(&Columns::of(&mut connection, place).await?);
         let indexes = Indexes::of(&mut connection, place).await?;
         let table = place.table.quoted();
         let question = if indexes.video_time && !indexes.time {
             format!(
-                "{} SELECT max((SELECT max(timestamp) FROM {table} AS one WHERE one.video_id = video.video_id))::timestamptz
-                 FROM video",
+                "{} SELECT max((SELECT max(timestamp) FROM {table} AS one WHERE one.video_id = video.video_id AND {plain}))
+                     ::timestamptz FROM video",
                 each_video(&table)
             )
         } else {
-            format!("SELECT max(timestamp)::timestamptz FROM {table}")
+            format!("SELECT max(timestamp)::timestamptz FROM {table} WHERE {plain}")
         };
         let newest = sqlx::query_scalar(AssertSqlSafe(question))
             .fetch_one(&mut connection)
@@ -110,6 +120,12 @@ impl Postgres {
         close(connection).await;
         Ok(newest)
     }
+}
+
+/// Whether a time is one that a calendar has: `infinity` is the newest of all, and so is the year 290000. In words that an
+/// index understands.
+pub(super) fn is_plain(columns: &Columns) -> &'static str {
+    if columns.is_time("timestamp") { "timestamp < '200000-01-01'" } else { "true" }
 }
 
 /// `one` is later, in words that an index on the column's own type understands.

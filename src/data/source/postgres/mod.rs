@@ -137,10 +137,11 @@ impl Postgres {
 
     pub(super) async fn describe(&self, place: &Place) -> Result<Description, Error> {
         let mut connection = self.snapshot(place).await?;
-        Columns::of(&mut connection, place).await?;
+        let columns = Columns::of(&mut connection, place).await?;
         let figures = format!(
-            "SELECT count(*), count(DISTINCT video_id), max(timestamp)::timestamptz, current_setting('server_version')
-             FROM {}",
+            "SELECT count(*), count(DISTINCT video_id), max(timestamp) FILTER (WHERE {})::timestamptz,
+                 current_setting('server_version') FROM {}",
+            indexes::is_plain(&columns),
             place.table.quoted()
         );
         let (rows, videos, newest, version): (i64, i64, _, _) = sqlx::query_as(AssertSqlSafe(figures))

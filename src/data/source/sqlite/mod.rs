@@ -16,6 +16,7 @@ use crate::data::merge::merge;
 use crate::data::{Error, Series};
 use import::is_ours;
 use rows::{BATCHES, Batch, ROWS_PER_BATCH, time_of};
+use rusqlite::ffi::SQLITE_READONLY_ROLLBACK;
 use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, Params};
 use sqlx::sqlite::SqliteConnectOptions;
 use std::io;
@@ -159,6 +160,22 @@ impl Sqlite {
         Ok(merged.imported)
     }
 
+    /// Opens the file for reading. What a killed import left half written is rolled back first, which takes a writer.
+    fn reader(&self, place: &Place) -> rusqlite::Result<Connection> {
+        let look = |flags| {
+            let connection = connect(&self.path, flags, place)?;
+            connection.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
+            Ok(connection)
+        };
+        match look(OpenFlags::SQLITE_OPEN_READ_ONLY) {
+            Err(rusqlite::Error::SqliteFailure(failure, _)) if failure.extended_code == SQLITE_READONLY_ROLLBACK => {
+                look(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+                look(OpenFlags::SQLITE_OPEN_READ_ONLY)
+            }
+            opened => opened,
+        }
+    }
+
     /// Opens the file for reading and runs `work` on it in a thread.
     async fn open<T: Send + 'static>(
         &self,
@@ -168,8 +185,8 @@ impl Sqlite {
         if !self.path.exists() {
             return Err(Error::FileMissing { path: self.path.clone() });
         }
-        let connection = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY, place);
-        let (connection, place) = (connection.map_err(|error| place.unread_file(error))?, place.clone());
+        let connection = self.reader(place).map_err(|error| place.unread_file(error))?;
+        let place = place.clone();
         in_thread(connection.get_interrupt_handle(), move || work(&Open::check(connection, place)?)).await
     }
 }
