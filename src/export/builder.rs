@@ -40,6 +40,13 @@ impl Builder {
         name.to_owned()
     }
 
+    /// Adds one 64-bit integer without an axis.
+    pub(super) fn int(&mut self, name: &str, value: i64) -> String {
+        let one = self.ints(name, &[value]);
+        self.initializers.last_mut().expect("just added").dims = Vec::new();
+        one
+    }
+
     /// Adds a constant of 64-bit floats.
     pub(super) fn doubles(&mut self, name: &str, dims: &[usize], values: &[f64]) -> String {
         assert_eq!(dims.iter().product::<usize>(), values.len(), "values of {name}");

@@ -42,7 +42,7 @@ pub struct Parts<'a> {
 pub enum Mixing<'a> {
     /// The mean of what networks make of them.
     Networks(&'a [Mixed]),
-    /// A fixed blend.
+    /// A fixed blend of them and of the window's features.
     Blend(&'a Blend),
 }
 
@@ -90,13 +90,8 @@ pub fn increment_to_onnx(parts: Parts<'_>, description: &Description) -> Vec<u8>
 /// What one network makes of the candidates: growth in counts, `[batch, horizon]`.
 fn member(b: &mut Builder, plan: &Plan, looked: &Looked, name: &str, mixed: &Mixed) -> String {
     let part = |part: &str| format!("{name}/{part}");
-    let (statics, sequence) = looked.features.as_ref().expect("features for the networks");
-    let mean = b.floats(&part("mean"), &[mixed.mean.len()], &mixed.mean);
-    let deviation = b.floats(&part("deviation"), &[mixed.deviation.len()], &mixed.deviation);
-    let centred = b.node("Sub", &part("centred"), &[statics, &mean], vec![]);
-    let standard = b.node("Div", &part("standardised"), &[&centred, &deviation], vec![]);
-    let (least, most) = (b.floats(&part("least"), &[], &[-4.0]), b.floats(&part("most"), &[], &[4.0]));
-    let standard = b.node("Clip", &part("clipped"), &[&standard, &least, &most], vec![]);
+    let sequence = looked.sequence.as_ref().expect("steps for the networks");
+    let standard = standardised(b, name, &looked.statics, &mixed.mean, &mixed.deviation);
     let outputs = b.mixture(name, sequence, &standard, &mixed.weights); // [batch, horizon * (candidates + 1)]
     let shape = b.ints(&part("shape"), &[0, plan.horizon as i64, CANDIDATES as i64 + 1]);
     let outputs = b.node("Reshape", &part("by_horizon"), &[&outputs, &shape], vec![]);
@@ -119,6 +114,17 @@ fn member(b: &mut Builder, plan: &Plan, looked: &Looked, name: &str, mixed: &Mix
     b.node("Mul", &part("growth"), &[&mixed, &stretch], vec![])
 }
 
+/// Features of windows as a model takes them, `[batch, statics]`.
+fn standardised(b: &mut Builder, name: &str, statics: &str, mean: &[f32], deviation: &[f32]) -> String {
+    let part = |part: &str| format!("{name}/{part}");
+    let mean = b.floats(&part("mean"), &[mean.len()], mean);
+    let deviation = b.floats(&part("deviation"), &[deviation.len()], deviation);
+    let centred = b.node("Sub", &part("centred"), &[statics, &mean], vec![]);
+    let standard = b.node("Div", &part("standardised"), &[&centred, &deviation], vec![]);
+    let (least, most) = (b.floats(&part("least"), &[], &[-4.0]), b.floats(&part("most"), &[], &[4.0]));
+    b.node("Clip", &part("clipped"), &[&standard, &least, &most], vec![])
+}
+
 fn blended(b: &mut Builder, plan: &Plan, looked: &Looked, blend: &Blend, unit: &str) {
     let of = |from: usize, to: usize| -> Vec<f64> {
         blend.coefficients.iter().flat_map(|coefficients| coefficients[from..to].iter().copied()).collect()
@@ -127,9 +133,17 @@ fn blended(b: &mut Builder, plan: &Plan, looked: &Looked, blend: &Blend, unit: &
     let products = b.node("Mul", "blend_products", &[&looked.candidates, &coefficients], vec![]);
     let axis = b.ints("blend_axis", &[2]);
     let sum = b.node("ReduceSum", "blend_sum", &[&products, &axis], vec![int("keepdims", 0)]);
-    let constants = b.doubles("blend_constant", &[plan.horizon], &of(CANDIDATES, CANDIDATES + 1));
-    let constants = b.node("Mul", "blend_constant_counts", &[unit, &constants], vec![]);
-    b.node("Add", GROWTH, &[&sum, &constants], vec![]);
+    let n = CANDIDATES + blend.mean.len();
+    let statics = standardised(b, "blend", &looked.statics, &blend.mean, &blend.deviation);
+    let statics = b.cast("blend_statics", &statics, DOUBLE);
+    // [statics, horizon]
+    let weights: Vec<f64> = (CANDIDATES..n).flat_map(|k| blend.coefficients.iter().map(move |of| of[k])).collect();
+    let weights = b.doubles("blend_weights", &[blend.mean.len(), plan.horizon], &weights);
+    let shift = b.node("MatMul", "blend_of_statics", &[&statics, &weights], vec![]);
+    let constants = b.doubles("blend_constant", &[plan.horizon], &of(n, n + 1));
+    let shift = b.node("Add", "blend_shift", &[&shift, &constants], vec![]);
+    let shift = b.node("Mul", "blend_shift_counts", &[unit, &shift], vec![]);
+    b.node("Add", GROWTH, &[&sum, &shift], vec![]);
 }
 
 fn model(b: Builder, plan: &Plan, description: &Description, outputs: &[&str]) -> Model {

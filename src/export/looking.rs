@@ -3,7 +3,7 @@
 use super::builder::{Builder, int};
 use super::increment::{HISTORY, SEEN, TIME};
 use super::proto::{DOUBLE, FLOAT};
-use crate::recipe::{CANDIDATES, DAYS, LARGE, Plan};
+use crate::recipe::{CANDIDATES, DAYS, LARGE, Plan, SATURDAY, SINCE_MONDAY, WEEK};
 use std::f32::consts::TAU;
 
 /// Names of what was computed.
@@ -12,8 +12,10 @@ pub(super) struct Looked {
     pub(super) pace: String,
     /// `[batch, horizon, candidates]`, 64 bits.
     pub(super) candidates: String,
-    /// `[batch, statics]` and `[batch, sequence, 3]`, 32 bits.
-    pub(super) features: Option<(String, String)>,
+    /// `[batch, statics]`, 32 bits.
+    pub(super) statics: String,
+    /// `[batch, sequence, 3]`, 32 bits.
+    pub(super) sequence: Option<String>,
 }
 
 /// Growth ahead over each span: same hours of each day and steps that pass, each `[batch, spans]`.
@@ -22,8 +24,8 @@ struct Ahead {
     steps: String,
 }
 
-/// Adds the nodes; features only where they are wanted.
-pub(super) fn look(b: &mut Builder, plan: &Plan, features: bool) -> Looked {
+/// Adds the nodes; those of the steps only where they are wanted.
+pub(super) fn look(b: &mut Builder, plan: &Plan, steps: bool) -> Looked {
     let day = plan.day;
     b.doubles("step", &[1], &[plan.step as f64]);
     b.doubles("half_step", &[1], &[plan.step as f64 / 2.0]);
@@ -38,11 +40,9 @@ pub(super) fn look(b: &mut Builder, plan: &Plan, features: bool) -> Looked {
     let age_now = ages(b, plan, "age_now", &time, &[0]);
     let ahead = ahead(b, plan, &time, &age_now);
     let candidates = candidates(b, plan, &ahead);
-    let features = features.then(|| {
-        let statics = statics(b, plan, &paces, &pace, &time, &age_now, &ahead);
-        (statics, sequence(b, plan, &pace, &time))
-    });
-    Looked { pace, candidates, features }
+    let statics = statics(b, plan, &paces, &pace, &time, &age_now, &ahead);
+    let sequence = steps.then(|| sequence(b, plan, &pace, &time));
+    Looked { pace, candidates, statics, sequence }
 }
 
 /// Place of a lag in a history.
@@ -209,7 +209,7 @@ fn statics(b: &mut Builder, plan: &Plan, paces: &str, pace: &str, time: &str, ag
     let n = plan.anchors.len() as i64;
     let order: Vec<i64> = (0..n).flat_map(|k| [k, n + k]).collect();
     parts.push(b.columns("anchor_ordered", &both, &order));
-    parts.extend(hour(b, time));
+    parts.extend(cycles(b, time));
 
     let sum = b.node("Add", "anchor_sum_of_two", &[&days[0], &days[1]], vec![]);
     let sum = b.node("Add", "anchor_sum", &[&sum, &days[2]], vec![]);
@@ -224,8 +224,9 @@ fn statics(b: &mut Builder, plan: &Plan, paces: &str, pace: &str, time: &str, ag
     b.node("Concat", "statics", &parts, vec![int("axis", 1)])
 }
 
-/// How steps of the last day differ from those of the day before, and how many of them stand still.
-fn regularity(b: &mut Builder, plan: &Plan, pace: &str) -> [String; 2] {
+/// How steps of the last day differ from those of the day before, how many of them stand still, and for how long the last
+/// ones have.
+fn regularity(b: &mut Builder, plan: &Plan, pace: &str) -> [String; 3] {
     let mut step = |name: &str, shift: usize| {
         let places = |more: usize| -> Vec<i64> { (0..plan.day).map(|lag| at(plan, lag + shift + more)).collect() };
         let now = b.columns(&format!("{name}.now"), HISTORY, &places(0));
@@ -245,19 +246,46 @@ fn regularity(b: &mut Builder, plan: &Plan, pace: &str) -> [String; 2] {
     let apart = b.cast("steps_apart_32", &apart, FLOAT);
     let apart = b.node("Log", "regularity", &[&apart], vec![]);
     let still = b.node("Equal", "steps_still", &[&today, "none"], vec![]);
+    let moves = b.node("Not", "steps_move", &[&still], vec![]);
     let still = b.cast("steps_still_64", &still, DOUBLE);
     let still = b.node("ReduceSum", "steps_still_sum", &[&still, &axis], vec![int("keepdims", 1)]);
     let still = b.node("Div", "steps_still_share", &[&still, &day], vec![]);
-    [apart, b.cast("share_unchanged", &still, FLOAT)]
+    let share = b.cast("share_unchanged", &still, FLOAT);
+    // the newest step comes first: those before the first that moves have none that moves behind them
+    let moves = b.cast("steps_move_32", &moves, FLOAT);
+    let axis_of_sum = b.int("day_axis_of_sum", 1);
+    let moved = b.node("CumSum", "steps_moved", &[&moves, &axis_of_sum], vec![]);
+    let half = b.floats("half", &[1], &[0.5]);
+    let unchanged = b.node("Less", "steps_unchanged", &[&moved, &half], vec![]);
+    let unchanged = b.cast("steps_unchanged_32", &unchanged, FLOAT);
+    let unchanged = b.node("ReduceSum", "steps_unchanged_sum", &[&unchanged, &axis], vec![int("keepdims", 1)]);
+    [apart, share, b.node("Asinh", "steps_since_change", &[&unchanged], vec![])]
 }
 
-fn hour(b: &mut Builder, time: &str) -> [String; 2] {
-    let day = b.ints("day_seconds", &[86_400]);
-    let into = b.node("Mod", "into_day", &[time, &day], vec![]);
-    let into = b.cast("into_day_32", &into, FLOAT);
-    let radians = b.floats("day_radians", &[1], &[TAU / 86_400.0]);
-    let phase = b.node("Mul", "day_phase", &[&into, &radians], vec![]);
-    [b.node("Sin", "hour_sin", &[&phase], vec![]), b.node("Cos", "hour_cos", &[&phase], vec![])]
+/// Time of day, day of the week, weekend, minute of the hour.
+fn cycles(b: &mut Builder, time: &str) -> Vec<String> {
+    let since = b.ints("since_monday", &[SINCE_MONDAY]);
+    let from_monday = b.node("Add", "time_from_monday", &[time, &since], vec![]);
+    let into = |b: &mut Builder, name: &str, time: &str, period: i64| {
+        let seconds = b.ints(&format!("{name}_seconds"), &[period]);
+        b.node("Mod", &format!("into_{name}"), &[time, &seconds], vec![])
+    };
+    let waves = |b: &mut Builder, name: &str, into: &str, period: i64| {
+        let into = b.cast(&format!("into_{name}_32"), into, FLOAT);
+        let radians = b.floats(&format!("{name}_radians"), &[1], &[TAU / period as f32]);
+        let phase = b.node("Mul", &format!("{name}_phase"), &[&into, &radians], vec![]);
+        ["Sin", "Cos"].map(|wave| b.node(wave, &format!("{name}_{}", wave.to_lowercase()), &[&phase], vec![]))
+    };
+    let day = into(b, "hour", time, 86_400);
+    let mut parts = waves(b, "hour", &day, 86_400).to_vec();
+    let week = into(b, "week", &from_monday, WEEK);
+    parts.extend(waves(b, "week", &week, WEEK));
+    let saturday = b.ints("before_saturday", &[SATURDAY - 1]);
+    let weekend = b.node("Greater", "is_weekend", &[&week, &saturday], vec![]);
+    parts.push(b.cast("weekend", &weekend, FLOAT));
+    let hour = into(b, "minute", time, 3_600);
+    parts.extend(waves(b, "minute", &hour, 3_600));
+    parts
 }
 
 /// `[batch, sequence, 3]`

@@ -13,8 +13,8 @@ mod windows;
 pub use drift::{Drift, Histogram};
 pub use increment::unseen as unseen_increment;
 pub use increment::{
-    Batch, Blend, CANDIDATES, Counts, DAYS, Intervals, LARGE, Options, PRIOR, Plan, Pool, SEQUENCE_WIDTH, STRETCH,
-    growth, standardise,
+    Batch, Blend, CANDIDATES, Counts, DAYS, Intervals, LARGE, Options, PRIOR, Plan, Pool, SATURDAY, SEQUENCE_WIDTH,
+    SINCE_MONDAY, STRETCH, WEEK, growth, standardise,
 };
 pub use level::unseen as unseen_level;
 pub use level::{FEATURES, STEPS, Scaler, Scalers, scale_window};

@@ -1,6 +1,6 @@
 //! What one window shows. The exported graph does the same operations in the same order (`export/increment.rs`).
 
-use super::plan::{CANDIDATES, DAYS, LARGE, PRIOR, Plan, SEQUENCE_WIDTH, STRETCH};
+use super::plan::{CANDIDATES, DAYS, LARGE, PRIOR, Plan, SATURDAY, SEQUENCE_WIDTH, SINCE_MONDAY, STRETCH, WEEK};
 use std::f32::consts::TAU;
 
 /// One series looking back from a point: lags count steps, and before the first known point that one stands.
@@ -111,19 +111,30 @@ fn statics(past: &impl Past, plan: &Plan, scale: f64, ahead: &Ahead) -> Vec<f32>
     let place = |h: usize| plan.span(h);
     out.extend(plan.anchors.map(|h| (ahead.steps[place(h)] / h as f64) as f32));
     let (mut apart, mut still) = (0.0, 0.0);
+    let step = |lag: usize| past.count(lag) - past.count(lag + 1);
     for lag in 0..plan.day {
-        let step = |lag: usize| past.count(lag) - past.count(lag + 1);
         apart += (step(lag) - step(lag + plan.day)).abs();
         still += f64::from(u8::from(step(lag) == 0.0));
     }
     let day = plan.day as f64;
-    out.extend([ln(0.05 + apart / day / scale), (still / day) as f32]);
+    let unchanged = (0..plan.day).take_while(|&lag| step(lag) == 0.0).count();
+    out.extend([ln(0.05 + apart / day / scale), (still / day) as f32, asinh(unchanged as f64)]);
     for h in plan.anchors {
         let [a, b, c] = [0, 1, 2].map(|d| ahead.same_hours[d][place(h)] / (h as f64 * scale));
         out.extend([asinh(a.max(b).max(c)) - asinh(a.min(b).min(c)), asinh(a)]);
     }
-    let phase = past.time().rem_euclid(86_400) as f32 * (TAU / 86_400.0);
-    out.extend([phase.sin(), phase.cos()]);
+    let phase = |since: i64, period: i64| (past.time() + since).rem_euclid(period) as f32 * (TAU / period as f32);
+    let (hour, week, minute) = (phase(0, 86_400), phase(SINCE_MONDAY, WEEK), phase(0, 3_600));
+    let weekend = (past.time() + SINCE_MONDAY).rem_euclid(WEEK) >= SATURDAY;
+    out.extend([
+        hour.sin(),
+        hour.cos(),
+        week.sin(),
+        week.cos(),
+        f32::from(u8::from(weekend)),
+        minute.sin(),
+        minute.cos(),
+    ]);
     out.extend(plan.anchors.map(|h| {
         let [a, b, c] = [0, 1, 2].map(|d| ahead.same_hours[d][place(h)]);
         let mean = (a + b + c) / 3.0;

@@ -1,46 +1,59 @@
-//! A linear blend of the candidates: the challenger of the network.
+//! A linear model on the candidates and the features of the window: the challenger of the network.
 
-use super::Pool;
 use super::plan::CANDIDATES;
+use super::{Pool, standardise};
 use serde::{Deserialize, Serialize};
 
 /// Examples that a blend is fitted to at most; more change its few coefficients by nothing.
-const FITTED: usize = 20_000;
-/// Rounds of reweighting; the coefficients settle long before.
-const ROUNDS: usize = 30;
+const FITTED: usize = 10_000;
+/// Rounds of reweighting; the coefficients settle before.
+const ROUNDS: usize = 20;
 /// Errors below this count as this: where the weights of the reweighting end. Unit: scaled growth.
 const SMALLEST_ERROR: f64 = 1e-3;
 /// Penalty on squared coefficients, as a share of a typical diagonal element.
 const RIDGE: f64 = 1e-3;
 
-/// Coefficients for each horizon: `[horizon][candidates + 1]`, the last one a constant.
+/// Coefficients for each horizon: of the candidates, of the standardised features of a window, and a constant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Blend {
-    /// As fitted.
+    /// As fitted, `[horizon][candidates + statics + 1]`.
     pub coefficients: Vec<Vec<f64>>,
+    /// What is taken from the features of a window.
+    pub mean: Vec<f32>,
+    /// What they are divided by then.
+    pub deviation: Vec<f32>,
 }
 
 impl Blend {
-    /// Fits a blend of the candidates to each horizon by itself.
+    /// Fits a blend to each horizon by itself.
     pub fn fit(pool: &Pool) -> Self {
+        let statics = pool.mean.len();
         let stride = pool.n.div_ceil(FITTED).max(1);
         let of_horizon = |h: usize| {
             let (mut x, mut y, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-            for k in (0..pool.n).step_by(stride).map(|k| k * pool.horizon + h).filter(|&k| pool.weight[k] > 0.0) {
+            let places = (0..pool.n).step_by(stride).map(|window| (window, window * pool.horizon + h));
+            for (window, k) in places.filter(|&(_, k)| pool.weight[k] > 0.0) {
                 x.extend(pool.candidates[k * CANDIDATES..(k + 1) * CANDIDATES].iter().map(|&x| f64::from(x)));
+                x.extend(pool.statics[window * statics..(window + 1) * statics].iter().map(|&x| f64::from(x)));
                 y.push(f64::from(pool.truth[k]));
                 weights.push(f64::from(pool.weight[k]));
             }
-            fit(&x, CANDIDATES, &y, &weights)
+            fit(&x, CANDIDATES + statics, &y, &weights)
         };
-        Self { coefficients: (0..pool.horizon).map(of_horizon).collect() }
+        let coefficients = (0..pool.horizon).map(of_horizon).collect();
+        Self { coefficients, mean: pool.mean.clone(), deviation: pool.deviation.clone() }
     }
 
-    /// Growth over each horizon, `[horizon]`. Unit: counts. `pace` is that of the window's last day.
-    pub fn growth(&self, candidates: &[f64], pace: f64) -> Vec<f64> {
+    /// Growth over each horizon, `[horizon]`. Unit: counts. `candidates` `[horizon, candidates]`; `statics` are the
+    /// window's, not standardised; `pace` is that of its last day.
+    pub fn growth(&self, candidates: &[f64], statics: &[f32], pace: f64) -> Vec<f64> {
+        let mut standard = statics.to_vec();
+        standardise(&mut standard, &self.mean, &self.deviation);
         let one = |(h, (coefficients, candidates)): (usize, (&Vec<f64>, &[f64]))| {
             let sum: f64 = candidates.iter().zip(coefficients).map(|(x, c)| x * c).sum();
-            sum + coefficients[CANDIDATES] * (pace * (h + 1) as f64)
+            let (of_statics, constant) = coefficients[CANDIDATES..].split_at(standard.len());
+            let shift: f64 = standard.iter().zip(of_statics).map(|(&x, c)| f64::from(x) * c).sum();
+            sum + (shift + constant[0]) * (pace * (h + 1) as f64)
         };
         self.coefficients.iter().zip(candidates.chunks(CANDIDATES)).enumerate().map(one).collect()
     }
@@ -135,10 +148,11 @@ mod tests {
 
     #[test]
     fn a_blend_is_in_counts() {
-        let blend = Blend { coefficients: vec![vec![0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]; 2] };
+        let coefficients = vec![vec![0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25, 1.0]; 2];
+        let blend = Blend { coefficients, mean: vec![1.0], deviation: vec![0.5] };
         let candidates =
             [[10.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0], [20.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0]].concat();
-        assert_eq!(blend.growth(&candidates, 3.0), [5.0 + 3.0, 10.0 + 6.0]);
+        assert_eq!(blend.growth(&candidates, &[2.0], 3.0), [5.0 + 1.5 * 3.0, 10.0 + 1.5 * 6.0]);
     }
 
     #[test]

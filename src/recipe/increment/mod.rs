@@ -14,7 +14,7 @@ mod pool;
 
 pub use intervals::Intervals;
 pub use linear::Blend;
-pub use plan::{CANDIDATES, DAYS, LARGE, PRIOR, Plan, SEQUENCE_WIDTH, STRETCH};
+pub use plan::{CANDIDATES, DAYS, LARGE, PRIOR, Plan, SATURDAY, SEQUENCE_WIDTH, SINCE_MONDAY, STRETCH, WEEK};
 pub use pool::{Pool, standardise};
 
 pub(super) use plan::FEATURE_VERSION;

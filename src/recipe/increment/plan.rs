@@ -4,7 +4,7 @@
 use super::Options;
 
 /// Changes whenever the meaning of a feature does.
-pub(crate) const FEATURE_VERSION: &str = "increment-1";
+pub(crate) const FEATURE_VERSION: &str = "increment-2";
 /// Days before a point at which the same hours are looked at.
 pub const DAYS: usize = 3;
 /// Candidate growths that are mixed: the same hours of the last three days; the pace of the last three hours, day, hour;
@@ -19,6 +19,13 @@ pub const STRETCH: f32 = 0.3;
 /// A size beyond this says nothing more: it matters through the noise of whole counts alone, and a series larger than all
 /// that trained is to look like the large ones among them. Unit: counts.
 pub const LARGE: f64 = 100.0;
+
+/// A week. Unit: seconds.
+pub const WEEK: i64 = 7 * 86_400;
+/// What had passed of its week when 1970 began, on a Thursday. Unit: seconds.
+pub const SINCE_MONDAY: i64 = 3 * 86_400;
+/// Where in a week the weekend begins, UTC. Unit: seconds.
+pub const SATURDAY: i64 = 5 * 86_400;
 
 /// Where to look and what to forecast.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,11 +101,12 @@ impl Plan {
             names.extend([format!("growth_{}", span(m)), format!("growth_{}_to_yesterday", span(m))]);
         }
         names.extend(self.anchors.map(|h| format!("time_ahead_{}", span(h))));
-        names.extend(["regularity", "share_unchanged"].map(str::to_owned));
+        names.extend(["regularity", "share_unchanged", "steps_since_change"].map(str::to_owned));
         for h in self.anchors {
             names.extend([format!("spread_of_days_{}", span(h)), format!("same_hours_{}", span(h))]);
         }
-        names.extend(["hour_sin", "hour_cos"].map(str::to_owned));
+        let cycles = ["hour_sin", "hour_cos", "week_sin", "week_cos", "weekend", "minute_sin", "minute_cos"];
+        names.extend(cycles.map(str::to_owned));
         names.extend(self.anchors.map(|h| format!("size_{}", span(h))));
         names.extend(["step_growth", "step_growth_yesterday", "step_age"].map(str::to_owned));
         names
@@ -130,7 +138,7 @@ mod tests {
         assert_eq!((half_hour.day, half_hour.history, half_hour.sequence), (48, 145, 48));
         assert_eq!((half_hour.anchors, half_hour.lately), ([1, 4, 12, 24], [1, 2, 4, 8, 24]));
         assert_eq!(half_hour.spans, [1, 4, 12, 24]);
-        assert_eq!(half_hour.n_statics(), 34);
+        assert_eq!(half_hour.n_statics(), 40);
         assert!(half_hour.features().contains(&"growth_12h_to_yesterday".to_owned()), "{:?}", half_hour.features());
         assert_eq!(plan(1800, 24).spans.len(), 24);
         let far = plan(3600, 60);

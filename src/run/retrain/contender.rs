@@ -23,7 +23,7 @@ pub(super) enum Model {
     Level(Box<Trained>),
     /// Networks that mix candidates; the mean of their forecasts.
     Mixture(Arc<Vec<Mixed>>),
-    /// A linear blend of the candidates.
+    /// A linear blend of the candidates and the features.
     Ridge(Blend),
 }
 
@@ -182,9 +182,10 @@ pub(super) fn mean_growth(members: &[Mixed], batch: &Batch) -> Vec<f64> {
 }
 
 fn blended(blend: &Blend, batch: &Batch) -> Vec<f64> {
-    let width = batch.candidates.len() / batch.paces.len().max(1);
-    let of_window = batch.candidates.chunks(width.max(1)).zip(&batch.paces);
-    of_window.flat_map(|(candidates, &pace)| blend.growth(candidates, pace)).collect()
+    let n = batch.paces.len().max(1);
+    let (width, statics) = ((batch.candidates.len() / n).max(1), (batch.statics.len() / n).max(1));
+    let of_window = batch.candidates.chunks(width).zip(batch.statics.chunks(statics)).zip(&batch.paces);
+    of_window.flat_map(|((candidates, statics), &pace)| blend.growth(candidates, statics, pace)).collect()
 }
 
 /// The counts that are forecast, `[windows, outputs]`: whole, and never below the last one. Of `level`, in units of
