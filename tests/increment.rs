@@ -8,6 +8,7 @@ use onnxruntime::onnxruntime;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use retraind::data::{Series, Target, Video};
+use retraind::evaluate::{Forecasts, compare};
 use retraind::export::{Description, Mixing, Parts, increment_to_onnx};
 use retraind::grid::{self, Grid, Gridded, Settings};
 use retraind::model::{MixtureConfig, MixtureWeights};
@@ -49,6 +50,59 @@ fn recorded(level: f64, seed: u64) -> Series {
 fn prepare(series: &Series, horizon: usize) -> Prepared {
     let options = Options { horizon, ..Options::default() };
     Recipe::Increment.prepare(series.clone(), &Settings::of(Grid::HalfHour), &options).expect("enough rows")
+}
+
+#[test]
+fn a_collector_that_stood_still_takes_no_share_of_the_time() {
+    let usual = recorded(1e5, 4);
+    let shares = |prepared: &Prepared| (prepared.split.train.len(), prepared.split.validation.len());
+    let before = shares(&prepare(&usual, 1));
+    // one video's last day comes four months later
+    let mut series = usual.clone();
+    let rows = series.videos[0].rows.clone();
+    let day_before = series.at[rows.end - 1] - 86_400_000_000;
+    for at in series.at[rows].iter_mut().filter(|at| **at > day_before) {
+        *at += 120 * 86_400_000_000;
+    }
+    let after = shares(&prepare(&series, 1));
+    assert!(after.1 * 10 > before.1 * 6, "{before:?}, then {after:?}");
+}
+
+#[test]
+fn without_a_truth_nothing_is_judged() {
+    let settings = Settings { stale_after: std::time::Duration::from_secs(1), ..Settings::of(Grid::HalfHour) };
+    let mut series = recorded(1e5, 4);
+    // a row right at a grid time, and none at the next one
+    series.at.iter_mut().for_each(|at| *at = *at / 3_600_000_000 * 3_600_000_000);
+    let mut seen = std::collections::HashSet::new();
+    let mut kept = Series::default();
+    for video in &series.videos {
+        let begin = kept.at.len();
+        for row in video.rows.clone().filter(|&row| seen.insert((video.id.clone(), series.at[row]))) {
+            kept.at.push(series.at[row]);
+            (0..3).for_each(|k| {
+                kept.counts[k].push(series.counts[k][row]);
+                kept.growth[k].push(0.0);
+            });
+        }
+        kept.videos.push(Video { id: video.id.clone(), rows: begin..kept.at.len() });
+    }
+    let error = Recipe::Increment.prepare(kept, &settings, &Options::default()).expect_err("no truth");
+    assert!(error.to_string().contains("stale_after` = 1s"), "{error}");
+}
+
+#[test]
+fn versions_of_other_horizons_are_compared_where_both_forecast() {
+    let prepared = prepare(&recorded(1e5, 4), 24);
+    let windows = prepared.validation(Target::Views);
+    let points = |steps: usize| (0..windows.len()).flat_map(move |k| (0..steps).map(move |o| (k, o)));
+    let truth: Vec<f64> = points(24).map(|(k, o)| windows.truth(k, o)).collect();
+    let wrong: Vec<f64> = points(2).map(|(k, o)| windows.truth(k, o) + 0.5).collect();
+    let ours = Forecasts { values: &truth, intervals: None };
+    let paired = compare(&windows, &wrong, ours, 0.0).expect("points");
+    assert_eq!((paired.steps, paired.challenger_mae), (Some(2), 0.0));
+    assert!((paired.champion_mae - 0.5).abs() < 1e-12 && paired.p_value < 0.01, "{paired:?}");
+    assert_eq!(compare(&windows, &truth, ours, 0.0).expect("points").steps, None);
 }
 
 /// A network that has learnt nothing: what it computes is what counts.

@@ -57,3 +57,20 @@ impl fmt::Debug for Memory {
         write!(f, "Memory of {} values", self.values)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_zeroed_aligned_and_as_long_as_asked() {
+        for values in [0, 1, 1000, PAGE / 4 + 1] {
+            let mut memory = Memory::zeroed(values);
+            assert_eq!((memory.len(), memory.as_ptr() as usize % PAGE), (values, 0));
+            assert!(memory.iter().all(|&value| value == 0.0));
+            memory.fill(1.0);
+            assert!(memory.iter().all(|&value| value == 1.0));
+            assert!(4 * values as u64 <= Memory::bytes(values));
+        }
+    }
+}

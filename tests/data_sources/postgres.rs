@@ -63,3 +63,45 @@ async fn postgres_that_is_slow_down_or_refuses() {
     assert!(matches!(error, Error::Unreachable { .. }) && error.is_transient(), "{error}");
     assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
 }
+
+/// `infinity` is the newest of all times, and no calendar has the year 290000.
+#[tokio::test]
+async fn postgres_times_that_no_calendar_has_are_passed_over_by_what_asks_for_the_newest() {
+    for index in ["", "CREATE INDEX ON video_stats_processed (video_id, timestamp)"] {
+        let place = Place::postgres();
+        place.make("timestamptz", "text", "bigint", "double precision").await;
+        place.execute(index).await;
+        place
+            .insert(
+                "('a', 'infinity', 1, 1, 1, 0, 0, 0), ('a', '-infinity', 1, 1, 1, 0, 0, 0),
+                 ('a', '290000-01-01', 1, 1, 1, 0, 0, 0), ('b', '2024-01-01 00:00:00+00', 1, 1, 1, 0, 0, 0)",
+            )
+            .await;
+        let source = place.source().await;
+        let newest = source.newest().await.expect("a time").expect("a row");
+        assert_eq!(newest.to_rfc3339(), "2024-01-01T00:00:00+00:00");
+        assert_eq!(source.describe().await.expect("a description").newest, Some(newest));
+        let error = source.read(|_| {}).await.expect_err("no time");
+        assert!(error.to_string().contains("infinity"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn postgres_indexes_are_advised_where_they_can_be_made() {
+    let place = Place::postgres();
+    place.make("timestamptz", "text", "bigint", "double precision").await;
+    place.execute(&format!("ALTER TABLE {TABLE} RENAME TO kept; CREATE VIEW {TABLE} AS SELECT * FROM kept")).await;
+    assert_eq!(place.source().await.describe().await.expect("a view").missing_indexes, vec![]);
+    place
+        .execute(&format!(
+            "DROP VIEW {TABLE}; CREATE TABLE {TABLE} (LIKE kept) PARTITION BY RANGE (timestamp);
+             CREATE TABLE part PARTITION OF {TABLE} DEFAULT"
+        ))
+        .await;
+    let missing = place.source().await.describe().await.expect("a table").missing_indexes;
+    assert_eq!(missing.len(), 2);
+    for index in &missing {
+        place.execute(&index.create).await;
+    }
+    assert_eq!(place.source().await.describe().await.expect("a table").missing_indexes, vec![]);
+}

@@ -85,3 +85,23 @@ async fn sqlite_readers_do_not_wait_for_a_writer_from_the_first_import_on() {
         .and_then(|file| file.query_row("PRAGMA journal_mode", (), |row| row.get::<_, String>(0)));
     assert_eq!(mode.expect("a mode"), "wal");
 }
+
+/// As a killed import into a table without write-ahead log leaves it: pages half written, and a journal to undo them.
+#[tokio::test]
+async fn sqlite_files_of_killed_imports_can_be_read() {
+    let (place, killed) = (Place::sqlite(), Place::sqlite());
+    place.import(&series(&[("a", 0, 1), ("a", 1, 2)])).await;
+    let path = |place: &Place| place.url.trim_start_matches("sqlite:").to_owned();
+    let file = rusqlite::Connection::open(path(&place)).expect("a file");
+    file.execute_batch(&format!(
+        "PRAGMA journal_mode = DELETE; PRAGMA cache_size = 5; BEGIN;
+         WITH RECURSIVE n(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM n WHERE k < 20000)
+         INSERT INTO {TABLE} SELECT '2030-01-01T00:00:00.000000Z', 'b' || k, 1, 1, 1, 0, 0, 0 FROM n"
+    ))
+    .expect("rows that are not committed");
+    for end in ["", "-journal"] {
+        std::fs::copy(path(&place) + end, path(&killed) + end).expect("a copy");
+    }
+    assert_eq!(killed.read().await, place.read().await);
+    assert_eq!(killed.read().await.len(), 2);
+}
