@@ -47,8 +47,9 @@ fn recorded(level: f64, seed: u64) -> Series {
     series
 }
 
+/// With the day of the week among the features where half a day is forecast.
 fn prepare(series: &Series, horizon: usize) -> Prepared {
-    let options = Options { horizon, ..Options::default() };
+    let options = Options { horizon, day_of_week: horizon == 24, ..Options::default() };
     Recipe::Increment.prepare(series.clone(), &Settings::of(Grid::HalfHour), &options).expect("enough rows")
 }
 
@@ -221,7 +222,7 @@ fn all_forecasts(grid: &Gridded, plan: &Plan, session: &mut Session) -> Vec<(usi
 #[test]
 fn no_forecast_follows_from_later_rows() {
     let settings = Settings::of(Grid::HalfHour);
-    let plan = Plan::new(1800, &Options { horizon: 4, ..Options::default() });
+    let plan = Plan::new(1800, &Options { horizon: 4, day_of_week: true, ..Options::default() });
     let members = [network(4, plan.n_statics(), 8, 7)];
     let parts = Parts { plan: &plan, mixing: Mixing::Networks(&members), intervals: None };
     let model = increment_to_onnx(parts, &description());

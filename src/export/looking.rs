@@ -209,7 +209,7 @@ fn statics(b: &mut Builder, plan: &Plan, paces: &str, pace: &str, time: &str, ag
     let n = plan.anchors.len() as i64;
     let order: Vec<i64> = (0..n).flat_map(|k| [k, n + k]).collect();
     parts.push(b.columns("anchor_ordered", &both, &order));
-    parts.extend(cycles(b, time));
+    parts.extend(cycles(b, plan, time));
 
     let sum = b.node("Add", "anchor_sum_of_two", &[&days[0], &days[1]], vec![]);
     let sum = b.node("Add", "anchor_sum", &[&sum, &days[2]], vec![]);
@@ -262,10 +262,8 @@ fn regularity(b: &mut Builder, plan: &Plan, pace: &str) -> [String; 3] {
     [apart, share, b.node("Asinh", "steps_since_change", &[&unchanged], vec![])]
 }
 
-/// Time of day, day of the week, weekend, minute of the hour.
-fn cycles(b: &mut Builder, time: &str) -> Vec<String> {
-    let since = b.ints("since_monday", &[SINCE_MONDAY]);
-    let from_monday = b.node("Add", "time_from_monday", &[time, &since], vec![]);
+/// Time of day, minute of the hour; day of the week and weekend where they are features.
+fn cycles(b: &mut Builder, plan: &Plan, time: &str) -> Vec<String> {
     let into = |b: &mut Builder, name: &str, time: &str, period: i64| {
         let seconds = b.ints(&format!("{name}_seconds"), &[period]);
         b.node("Mod", &format!("into_{name}"), &[time, &seconds], vec![])
@@ -278,13 +276,17 @@ fn cycles(b: &mut Builder, time: &str) -> Vec<String> {
     };
     let day = into(b, "hour", time, 86_400);
     let mut parts = waves(b, "hour", &day, 86_400).to_vec();
-    let week = into(b, "week", &from_monday, WEEK);
-    parts.extend(waves(b, "week", &week, WEEK));
-    let saturday = b.ints("before_saturday", &[SATURDAY - 1]);
-    let weekend = b.node("Greater", "is_weekend", &[&week, &saturday], vec![]);
-    parts.push(b.cast("weekend", &weekend, FLOAT));
     let hour = into(b, "minute", time, 3_600);
     parts.extend(waves(b, "minute", &hour, 3_600));
+    if plan.day_of_week {
+        let since = b.ints("since_monday", &[SINCE_MONDAY]);
+        let from_monday = b.node("Add", "time_from_monday", &[time, &since], vec![]);
+        let week = into(b, "week", &from_monday, WEEK);
+        parts.extend(waves(b, "week", &week, WEEK));
+        let saturday = b.ints("before_saturday", &[SATURDAY - 1]);
+        let weekend = b.node("Greater", "is_weekend", &[&week, &saturday], vec![]);
+        parts.push(b.cast("weekend", &weekend, FLOAT));
+    }
     parts
 }
 

@@ -56,6 +56,9 @@ pub struct Retrain {
     /// Grid steps that the network of `increment` reads; 1 to 1000. `level` reads 20 rows.
     #[serde(default = "sequence", deserialize_with = "positive::<_, 1000>")]
     pub sequence: u32,
+    /// Whether `increment` sees the day of the week and the weekend.
+    #[serde(default)]
+    pub day_of_week: bool,
     /// Networks trained from as many seeds, whose mean is the forecast of `increment`; 1 to 20.
     #[serde(default = "members", deserialize_with = "positive::<_, 20>")]
     pub members: u32,
@@ -107,7 +110,8 @@ impl Retrain {
 
     /// What the recipe leaves to the job.
     pub fn options(&self) -> Options {
-        Options { sequence: self.sequence as usize, horizon: self.horizon as usize }
+        let (sequence, horizon) = (self.sequence as usize, self.horizon as usize);
+        Options { sequence, horizon, day_of_week: self.day_of_week }
     }
 
     pub(super) fn check(&self) -> Vec<Flaw> {
@@ -115,6 +119,7 @@ impl Retrain {
         if self.recipe == Recipe::Level {
             let foreign = [
                 ("horizon", self.horizon != 1, "forecasts one row ahead"),
+                ("day_of_week", self.day_of_week, "sees no time"),
                 ("members", self.members != 1, "is one network"),
                 ("challengers", !self.challengers.is_empty(), "has no linear part"),
                 ("importance", self.importance, "does not measure the importance of features"),

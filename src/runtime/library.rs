@@ -6,6 +6,8 @@
 use super::Error;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -144,16 +146,35 @@ async fn probe(path: &Path, program: &Path) -> Result<Probed, Problem> {
 /// The child's end: loads the library in this process and returns its version.
 pub fn probe_here(path: &Path) -> Result<String, Error> {
     let failed = |source: std::io::Error| Error::Load { path: path.to_owned(), reason: source.to_string() };
-    let version = version_in(&std::fs::read(path).map_err(failed)?);
+    let version = version_of(path).map_err(failed)?;
     Library::load(&Probed { path: path.to_owned(), version: String::new() })?;
     Ok(version.unwrap_or_else(|| "of an unknown version".to_owned()))
 }
 
-/// The version that the library's exported symbols carry: `VERS_1.32.0`.
+/// The version that the library's exported symbols carry. They stand near its beginning: reading all of it would take longer
+/// than loading it.
+fn version_of(path: &Path) -> io::Result<Option<String>> {
+    /// More than a symbol has.
+    const OVERLAP: usize = 64;
+    const PIECE: u64 = 1 << 18;
+    let mut file = File::open(path)?;
+    let mut piece = Vec::new();
+    while (&mut file).take(PIECE).read_to_end(&mut piece)? > 0 {
+        if let Some(version) = version_in(&piece) {
+            return Ok(Some(version));
+        }
+        // a symbol may be cut in two
+        piece.drain(..piece.len().saturating_sub(OVERLAP));
+    }
+    Ok(None)
+}
+
+/// A whole symbol `VERS_1.32.0`.
 fn version_in(library: &[u8]) -> Option<String> {
     const MARK: &[u8] = b"\0VERS_";
     let at = library.windows(MARK.len()).position(|bytes| bytes == MARK)? + MARK.len();
-    let version = library[at..].split(|&b| b == 0).next()?;
+    let rest = &library[at..];
+    let version = &rest[..rest.iter().position(|&b| b == 0)?];
     let numbers = version.iter().all(|&b| b.is_ascii_digit() || b == b'.');
     (numbers && !version.is_empty()).then(|| String::from_utf8_lossy(version).into_owned())
 }
@@ -194,6 +215,13 @@ mod tests {
     fn the_version_is_read_from_the_symbols() {
         assert_eq!(version_in(b"\x7fELF..\0VERS_1.32.0\0OrtGetApiBase\0").as_deref(), Some("1.32.0"));
         assert_eq!(version_in(b"no library"), None);
+        assert_eq!(version_in(b"..\0VERS_1.3"), None, "cut in two");
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        for before in [0, (1 << 18) - 9, (1 << 18) + 1] {
+            let text = [vec![b'.'; before].as_slice(), b"\0VERS_1.32.0\0", &vec![b'.'; 100]].concat();
+            std::fs::write(file.path(), text).expect("written");
+            assert_eq!(version_of(file.path()).expect("read").as_deref(), Some("1.32.0"), "{before}");
+        }
         assert_eq!(version_in(b"\0VERS_x\0"), None);
     }
 }

@@ -124,17 +124,12 @@ fn statics(past: &impl Past, plan: &Plan, scale: f64, ahead: &Ahead) -> Vec<f32>
         out.extend([asinh(a.max(b).max(c)) - asinh(a.min(b).min(c)), asinh(a)]);
     }
     let phase = |since: i64, period: i64| (past.time() + since).rem_euclid(period) as f32 * (TAU / period as f32);
-    let (hour, week, minute) = (phase(0, 86_400), phase(SINCE_MONDAY, WEEK), phase(0, 3_600));
-    let weekend = (past.time() + SINCE_MONDAY).rem_euclid(WEEK) >= SATURDAY;
-    out.extend([
-        hour.sin(),
-        hour.cos(),
-        week.sin(),
-        week.cos(),
-        f32::from(u8::from(weekend)),
-        minute.sin(),
-        minute.cos(),
-    ]);
+    let (hour, minute, week) = (phase(0, 86_400), phase(0, 3_600), phase(SINCE_MONDAY, WEEK));
+    out.extend([hour.sin(), hour.cos(), minute.sin(), minute.cos()]);
+    if plan.day_of_week {
+        let weekend = (past.time() + SINCE_MONDAY).rem_euclid(WEEK) >= SATURDAY;
+        out.extend([week.sin(), week.cos(), f32::from(u8::from(weekend))]);
+    }
     out.extend(plan.anchors.map(|h| {
         let [a, b, c] = [0, 1, 2].map(|d| ahead.same_hours[d][place(h)]);
         let mean = (a + b + c) / 3.0;

@@ -71,18 +71,17 @@ pub(super) fn fit(x: &[f64], width: usize, y: &[f64], weights: &[f64]) -> Vec<f6
     let row = |i: usize| &x[i * width..(i + 1) * width];
     let size = width + 1;
     let mut reweighted = weights.to_vec();
-    let mut penalty = None;
+    let (mut penalty, mut values) = (None, vec![1.0; size]);
     for _ in 0..ROUNDS {
         let mut gram = vec![0.0; size * size];
         let mut right = vec![0.0; size];
         for (i, &w) in reweighted.iter().enumerate() {
-            let value = |a: usize| if a < width { row(i)[a] } else { 1.0 };
+            // the last one stays 1: the constant
+            values[..width].copy_from_slice(row(i));
             for a in 0..size {
-                let wa = w * value(a);
+                let wa = w * values[a];
                 right[a] += wa * y[i];
-                for b in 0..=a {
-                    gram[a * size + b] += wa * value(b);
-                }
+                gram[a * size..=a * size + a].iter_mut().zip(&values).for_each(|(sum, value)| *sum += wa * value);
             }
         }
         let trace: f64 = (0..size).map(|a| gram[a * size + a]).sum();

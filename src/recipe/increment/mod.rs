@@ -35,11 +35,13 @@ pub struct Options {
     pub sequence: usize,
     /// Steps forecast at once.
     pub horizon: usize,
+    /// Whether the day of the week and the weekend are features.
+    pub day_of_week: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { sequence: 48, horizon: 1 }
+        Self { sequence: 48, horizon: 1, day_of_week: false }
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Plan {
     pub anchors: [usize; 4],
     /// Stretches over which the latest growth is looked at. Unit: steps.
     pub lately: [usize; 5],
+    /// Whether the day of the week and the weekend are features.
+    pub day_of_week: bool,
     /// Steps of an hour.
     pub hour: usize,
     /// Every stretch for which growth ahead is computed, ascending; none is longer than a day. Unit: steps.
@@ -71,6 +73,7 @@ impl Plan {
             history: DAYS * day + 1,
             anchors,
             lately: [1, hour, 2 * hour, 4 * hour, 12 * hour],
+            day_of_week: options.day_of_week,
             hour,
             spans,
         }
@@ -105,8 +108,10 @@ impl Plan {
         for h in self.anchors {
             names.extend([format!("spread_of_days_{}", span(h)), format!("same_hours_{}", span(h))]);
         }
-        let cycles = ["hour_sin", "hour_cos", "week_sin", "week_cos", "weekend", "minute_sin", "minute_cos"];
-        names.extend(cycles.map(str::to_owned));
+        names.extend(["hour_sin", "hour_cos", "minute_sin", "minute_cos"].map(str::to_owned));
+        if self.day_of_week {
+            names.extend(["week_sin", "week_cos", "weekend"].map(str::to_owned));
+        }
         names.extend(self.anchors.map(|h| format!("size_{}", span(h))));
         names.extend(["step_growth", "step_growth_yesterday", "step_age"].map(str::to_owned));
         names
@@ -138,7 +143,9 @@ mod tests {
         assert_eq!((half_hour.day, half_hour.history, half_hour.sequence), (48, 145, 48));
         assert_eq!((half_hour.anchors, half_hour.lately), ([1, 4, 12, 24], [1, 2, 4, 8, 24]));
         assert_eq!(half_hour.spans, [1, 4, 12, 24]);
-        assert_eq!(half_hour.n_statics(), 40);
+        assert_eq!(half_hour.n_statics(), 37);
+        let week = Plan::new(1800, &Options { day_of_week: true, ..Options::default() });
+        assert_eq!(week.n_statics(), 40);
         assert!(half_hour.features().contains(&"growth_12h_to_yesterday".to_owned()), "{:?}", half_hour.features());
         assert_eq!(plan(1800, 24).spans.len(), 24);
         let far = plan(3600, 60);

@@ -91,7 +91,7 @@ impl CountsChampion {
         series: &Series,
         after: Option<i64>,
     ) -> Result<Option<Unseen>, Error> {
-        let options = Options { sequence: metadata.sequence_length, horizon: self.horizon };
+        let options = Options { sequence: metadata.sequence_length, horizon: self.horizon, ..Options::default() };
         let prepared = unseen_increment(series, &self.data, &options, after);
         let windows = prepared.validation(self.target);
         if windows.is_empty() {

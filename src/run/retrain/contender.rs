@@ -24,7 +24,7 @@ pub(super) enum Model {
     /// Networks that mix candidates; the mean of their forecasts.
     Mixture(Arc<Vec<Mixed>>),
     /// A linear blend of the candidates and the features.
-    Ridge(Blend),
+    Ridge(Arc<Blend>),
 }
 
 /// What a model says of windows by the program's own arithmetic.

@@ -47,6 +47,8 @@ struct Shared {
     mixed: OnceCell<Arc<Vec<Mixed>>>,
     /// The same without an LSTM layer, where the job wants that challenger.
     dense: OnceCell<Arc<Vec<Mixed>>>,
+    /// The linear challenger, where the job wants it.
+    ridge: OnceCell<Arc<Blend>>,
     /// Set before `stop` when it is one model's failure that stops the others.
     failed: AtomicBool,
     budget: Budget,
@@ -102,6 +104,7 @@ pub(super) async fn retrain(
         lead: resumed.targets.first().copied().unwrap_or(first),
         mixed: OnceCell::new(),
         dense: OnceCell::new(),
+        ridge: OnceCell::new(),
         failed: AtomicBool::new(false),
         budget: Budget::new(division.threads),
         listener,
@@ -222,8 +225,9 @@ async fn contenders(shared: &Arc<Shared>, target: Target) -> Result<Vec<Contende
     }
     let mut contenders = Vec::new();
     if shared.settings.challengers.contains(&Challenger::Ridge) {
-        let fit = |shared: Arc<Shared>| Ok(Model::Ridge(Blend::fit(&shared.prepared.pools[0])));
-        let model = in_thread(shared, target, fit).await?;
+        let fit = |shared: Arc<Shared>| Ok(Arc::new(Blend::fit(&shared.prepared.pools[0])));
+        let blend = shared.ridge.get_or_try_init(|| in_thread(shared, target, fit)).await?;
+        let model = Model::Ridge(Arc::clone(blend));
         contenders.push(Contender { model, training_seconds: began.elapsed().as_secs_f64() });
     }
     if shared.settings.challengers.contains(&Challenger::Dense) {

@@ -1,7 +1,7 @@
 //! Which indexes the table has, and the questions that they answer without a look at all of its rows.
 
 use super::super::{MissingIndex, Place};
-use super::{Columns, Postgres, close};
+use super::{Columns, Postgres, close, execute};
 use crate::data::{Error, time};
 use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
@@ -74,6 +74,7 @@ impl Postgres {
         let mut connection = self.snapshot(place).await?;
         let columns = Columns::of(&mut connection, place).await?;
         let indexes = Indexes::of(&mut connection, place).await?;
+        prefer_indexes(&mut connection, place).await?;
         let (table, newer) = (place.table.quoted(), since.map_or("true".to_owned(), |since| later(&columns, since)));
         let question = if since.is_some() && indexes.video_time && !indexes.time {
             format!(
@@ -103,6 +104,7 @@ impl Postgres {
         let mut connection = self.snapshot(place).await?;
         let plain = is_plain(&Columns::of(&mut connection, place).await?);
         let indexes = Indexes::of(&mut connection, place).await?;
+        prefer_indexes(&mut connection, place).await?;
         let table = place.table.quoted();
         let question = if indexes.video_time && !indexes.time {
             format!(
@@ -120,6 +122,13 @@ impl Postgres {
         close(connection).await;
         Ok(newest)
     }
+}
+
+/// For questions that an index answers. Of a table that was never analysed the server expects a third of the rows to be new,
+/// and reads all of it: 9.7 s instead of 0.4 ms for a hundred million rows.
+pub(super) async fn prefer_indexes(connection: &mut PgConnection, place: &Place) -> Result<(), Error> {
+    let set = execute(connection, "SET LOCAL enable_seqscan = off".to_owned()).await;
+    set.map_err(|error| place.unread(error))
 }
 
 /// Whether a time is one that a calendar has: `infinity` is the newest of all, and so is the year 290000. In words that an

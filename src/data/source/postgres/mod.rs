@@ -15,7 +15,7 @@ use crate::data::{COUNT_COLUMNS, Error, Series};
 use columns::Columns;
 use futures_util::TryStreamExt;
 use import::{contents, existing, send, stage};
-use indexes::{Indexes, each_video};
+use indexes::{Indexes, each_video, prefer_indexes};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
 use std::time::Duration;
@@ -110,6 +110,7 @@ impl Postgres {
             some => format!("video_id::text IN ({})", literals(some)),
         };
         let newest = if Indexes::of(&mut connection, place).await?.video_time {
+            prefer_indexes(&mut connection, place).await?;
             // A step through the index finds the next video, and a few more its newest rows.
             format!(
                 "{}
