@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(version_in(b"..\0VERS_1.3"), None, "cut in two");
         let file = tempfile::NamedTempFile::new().expect("a file");
         for before in [0, (1 << 18) - 9, (1 << 18) + 1] {
-            let text = [vec![b'.'; before].as_slice(), b"\0VERS_1.32.0\0", &vec![b'.'; 100]].concat();
+            let text = [vec![b'.'; before].as_slice(), b"\0VERS_1.32.0\0", &[b'.'; 100]].concat();
             std::fs::write(file.path(), text).expect("written");
             assert_eq!(version_of(file.path()).expect("read").as_deref(), Some("1.32.0"), "{before}");
         }
