@@ -104,7 +104,8 @@ fn import_train_show_predict() {
     }
     assert_eq!(place.json(&["show", "1", "--json"], 0), run, "`show` says what `run` said");
 
-    let all = contains("views, LSTM").and(contains("MAE of naive forecasts: last value")).and(contains("MASE"));
+    let all =
+        contains("views, LSTM").and(contains("MAE of naive forecasts: repeating the last value")).and(contains("MASE"));
     place.run(&["show", "1"]).success().stdout(all.and(contains("skill against the best of them")));
 
     let version = place.path("models/views/v0001");

@@ -102,6 +102,5 @@ async fn sqlite_files_of_killed_imports_can_be_read() {
     for end in ["", "-journal"] {
         std::fs::copy(path(&place) + end, path(&killed) + end).expect("a copy");
     }
-    assert_eq!(killed.read().await, place.read().await);
-    assert_eq!(killed.read().await.len(), 2);
+    assert_eq!(killed.read().await, series(&[("a", 0, 1), ("a", 1, 2)]));
 }
