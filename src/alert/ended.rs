@@ -4,7 +4,7 @@ use super::watcher::Step;
 use super::{Condition, Rule, end, raise};
 use crate::data::Target;
 use crate::gate::{Judged, P_MAX};
-use crate::job::{Alerts, Job};
+use crate::job::{Alerts, Job, Kind};
 use crate::registry::{Metadata, Registry};
 use crate::store::{self, PromotionState, Run, RunState, RunTarget, Store};
 use std::path::Path;
@@ -109,6 +109,15 @@ pub async fn promoted_by_hand(store: &Store, metadata: &Metadata) -> Result<(), 
 pub(super) fn limits_of(run: &Run) -> Alerts {
     Job::parse(Path::new(&format!("{}.toml", run.job)), &run.job_toml, &[])
         .map_or_else(|_| Alerts::default(), |job| job.alerts)
+}
+
+/// Epochs of each network that a run trains one after another; none where it trains one.
+pub(super) fn network_epochs(run: &Run) -> Option<i64> {
+    let job = Job::parse(Path::new(&format!("{}.toml", run.job)), &run.job_toml, &[]).ok()?;
+    match job.kind {
+        Kind::Retrain(retrain) if retrain.members > 1 => Some(retrain.epochs.into()),
+        _ => None,
+    }
 }
 
 /// What is said of the version that a promotion takes out of service, and is over with it.

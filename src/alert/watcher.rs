@@ -57,6 +57,8 @@ impl Step {
 /// A run that is watched.
 struct Watched {
     limits: Alerts,
+    /// Epochs of each of several networks.
+    network: Option<i64>,
     clock: Option<Clock>,
     slow: bool,
     memory: MemoryWatch,
@@ -230,6 +232,7 @@ impl Watched {
             memory: MemoryWatch::new(limits.memory_above_percent, memory_fires),
             cgroup: group.map(|(group, kills)| (run.attempt, group, kills)),
             targets: BTreeMap::new(),
+            network: ended::network_epochs(run),
             limits,
         }
     }
@@ -243,7 +246,7 @@ impl Watched {
     ) -> Vec<Step> {
         let new = || Target {
             attempt: training.attempt,
-            watch: TrainingWatch::new(self.limits.clone()),
+            watch: TrainingWatch::new(self.limits.clone(), self.network),
             clock: None,
             ended: false,
         };

@@ -9,6 +9,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct TrainingWatch {
     limits: Alerts,
+    /// Epochs of each network, where several are trained one after another.
+    network: Option<i64>,
     seen: Seen,
     slow: bool,
 }
@@ -28,9 +30,9 @@ struct Seen {
 }
 
 impl TrainingWatch {
-    /// Nothing seen yet.
-    pub fn new(limits: Alerts) -> Self {
-        Self { limits, seen: Seen::default(), slow: false }
+    /// Nothing seen yet. `network` is how many epochs each of several networks has: none is to be better than the one before.
+    pub fn new(limits: Alerts, network: Option<i64>) -> Self {
+        Self { limits, network, seen: Seen::default(), slow: false }
     }
 
     /// The last epoch seen, from 1; 0 before the first.
@@ -45,10 +47,18 @@ impl TrainingWatch {
         if row.epoch <= self.seen.last {
             return changes;
         }
+        if self.of_network(row.epoch) == 1 && self.seen.last > 0 {
+            changes.extend(self.forget());
+        }
         self.seen.last = row.epoch;
         changes.extend(self.improvement(row));
         changes.extend(self.ratio(row));
         changes
+    }
+
+    /// The epoch, counted from 1 in its network.
+    fn of_network(&self, epoch: i64) -> i64 {
+        self.network.map_or(epoch, |epochs| (epoch - 1) % epochs + 1)
     }
 
     fn improvement(&mut self, row: &Epoch) -> Option<Change> {
@@ -82,7 +92,7 @@ impl TrainingWatch {
 
     fn ratio(&mut self, row: &Epoch) -> Option<Change> {
         let limit = self.limits.validation_to_training_loss?;
-        if row.epoch <= i64::from(self.limits.validation_to_training_loss_warm_up) {
+        if self.of_network(row.epoch) <= i64::from(self.limits.validation_to_training_loss_warm_up) {
             return None;
         }
         let (seen, needed) = (&mut self.seen, self.limits.validation_to_training_loss_epochs);
@@ -152,7 +162,7 @@ impl TrainingWatch {
         changes
     }
 
-    /// A new attempt begins from the first epoch.
+    /// A new attempt begins from the first epoch, or another network.
     fn forget(&mut self) -> Vec<Change> {
         let changes = self.ended(None);
         self.seen = Seen::default();
@@ -183,7 +193,7 @@ mod tests {
 
     /// Feeds pairs of training and validation loss; expects all changes in order, each with the epoch at which it came.
     fn check(limits: Alerts, losses: &[(f64, f64)], expected: &[(i64, &str)]) {
-        let mut watch = TrainingWatch::new(limits);
+        let mut watch = TrainingWatch::new(limits, None);
         let mut found = Vec::new();
         for (k, &(loss, val_loss)) in losses.iter().enumerate() {
             let row = row(k as i64 + 1, loss, val_loss);
@@ -247,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_clock_needs_no_epochs_and_the_end_ends_everything() {
-        let mut watch = TrainingWatch::new(stuck(1, 0.0));
+        let mut watch = TrainingWatch::new(stuck(1, 0.0), None);
         assert_eq!(watch.clock(Duration::from_mins(5)), None);
         let slow: Vec<Change> = watch.clock(Duration::from_secs(301)).into_iter().collect();
         assert_eq!(say(&slow), ["+training_longer_than@started"]);
@@ -261,7 +271,7 @@ mod tests {
 
     #[test]
     fn an_attempt_from_the_start_forgets_the_one_before() {
-        let mut watch = TrainingWatch::new(stuck(2, 0.0));
+        let mut watch = TrainingWatch::new(stuck(2, 0.0), None);
         for epoch in 1..=3 {
             watch.epoch(&row(epoch, 1.0, 1.0));
         }
@@ -269,5 +279,18 @@ mod tests {
         assert!(watch.epoch(&row(2, 1.0, 1.0)).is_empty());
         // and one that goes on from a checkpoint does not
         assert_eq!(say(&watch.epoch(&row(3, 1.0, 1.0))), ["+no_improvement_epochs@epoch 3"]);
+    }
+
+    #[test]
+    fn networks_are_watched_one_by_one() {
+        let mut watch = TrainingWatch::new(stuck(3, 0.0), Some(4));
+        // each network's best comes first: three more epochs without a better one are told of each, and no fourth
+        let changes: Vec<String> = (1..=8).flat_map(|epoch| say(&watch.epoch(&row(epoch, 1.0, 1.0)))).collect();
+        assert_eq!(
+            changes,
+            ["+no_improvement_epochs@epoch 4", "-no_improvement_epochs@epoch 4", "+no_improvement_epochs@epoch 8"]
+        );
+        let mut watch = TrainingWatch::new(stuck(5, 0.0), Some(4));
+        assert!((1..=12).all(|epoch| watch.epoch(&row(epoch, 1.0, 1.0)).is_empty()));
     }
 }
