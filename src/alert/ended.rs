@@ -104,17 +104,19 @@ pub async fn promoted_by_hand(store: &Store, metadata: &Metadata) -> Result<(), 
     Ok(())
 }
 
-/// What the run's job wants told, as it ran: the file may have changed since. One that a newer program wrote is watched by the
-/// defaults.
-pub(super) fn limits_of(run: &Run) -> Alerts {
-    Job::parse(Path::new(&format!("{}.toml", run.job)), &run.job_toml, &[])
-        .map_or_else(|_| Alerts::default(), |job| job.alerts)
+/// The run's job, as it ran: the file may have changed since. None: a newer program wrote it.
+pub(super) fn job_of(run: &Run) -> Option<Job> {
+    Job::parse(Path::new(&format!("{}.toml", run.job)), &run.job_toml, &[]).ok()
 }
 
-/// Epochs of each network that a run trains one after another; none where it trains one.
-pub(super) fn network_epochs(run: &Run) -> Option<i64> {
-    let job = Job::parse(Path::new(&format!("{}.toml", run.job)), &run.job_toml, &[]).ok()?;
-    match job.kind {
+/// What the run's job wants told; one that a newer program wrote is watched by the defaults.
+fn limits_of(run: &Run) -> Alerts {
+    job_of(run).map_or_else(Alerts::default, |job| job.alerts)
+}
+
+/// Epochs of each network that a job trains one after another; none where it trains one.
+pub(super) fn network_epochs(job: &Job) -> Option<i64> {
+    match &job.kind {
         Kind::Retrain(retrain) if retrain.members > 1 => Some(retrain.epochs.into()),
         _ => None,
     }

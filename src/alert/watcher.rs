@@ -225,14 +225,16 @@ impl Watcher {
 
 impl Watched {
     fn new(run: &Run, memory_fires: bool, group: Option<(Cgroup, u64)>, now: DateTime<Utc>) -> Self {
-        let limits = ended::limits_of(run);
+        let job = ended::job_of(run);
+        let network = job.as_ref().and_then(ended::network_epochs);
+        let limits = job.map_or_else(Alerts::default, |job| job.alerts);
         Self {
             clock: run.started_at.map(|started| Clock::since(started, now)),
             slow: false,
             memory: MemoryWatch::new(limits.memory_above_percent, memory_fires),
             cgroup: group.map(|(group, kills)| (run.attempt, group, kills)),
             targets: BTreeMap::new(),
-            network: ended::network_epochs(run),
+            network,
             limits,
         }
     }

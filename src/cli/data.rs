@@ -53,15 +53,15 @@ pub(super) async fn data(args: &Args, config: Option<&Path>, output: Output) -> 
     let read = source.read(|rows| listener(Event::Reading { rows })).await;
     progress.done_reading();
     let (series, read) = read?;
-    let prepared =
-        tokio::task::block_in_place(|| retrain.recipe.prepare(series.clone(), &job.data, &retrain.options()));
+    let (recorded, prepared) = tokio::task::block_in_place(|| {
+        let look = |video| VideoReport::recorded(&series, video, &job.data);
+        let recorded: Vec<VideoReport> = series.videos.iter().map(look).collect();
+        (recorded, retrain.recipe.prepare(series, &job.data, &retrain.options()))
+    });
     let (videos, mut remarks, problem) = match prepared {
         Ok(prepared) => (prepared.reports, prepared.remarks, None),
         // what each video gives is what explains it
-        Err(error) => {
-            let look = |video| VideoReport::recorded(&series, video, &job.data);
-            (series.videos.iter().map(look).collect(), Vec::new(), Some(format!("failed to {error}")))
-        }
+        Err(error) => (recorded, Vec::new(), Some(format!("failed to {error}"))),
     };
     remarks.splice(0..0, read.sentences());
     if args.json {

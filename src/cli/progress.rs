@@ -25,6 +25,14 @@ struct State {
     rows_said: u64,
 }
 
+impl State {
+    fn done_reading(&mut self) {
+        if let Some(bar) = self.reading.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// One model's bar, and what stands beside it.
 struct Model {
     bar: ProgressBar,
@@ -80,9 +88,7 @@ impl Progress {
             Event::Started { run_id, job } => self.say(&format!("run {run_id} of {job}")),
             Event::Reading { rows } => self.reading(&mut state, rows),
             Event::Prepared { rows, videos, train, validation } => {
-                if let Some(bar) = state.reading.take() {
-                    bar.finish_and_clear();
-                }
+                state.done_reading();
                 self.say(&format!(
                     "{rows} rows of {videos} video(s): {train} windows to train on, {validation} to judge on"
                 ));
@@ -161,9 +167,7 @@ impl Progress {
 
     /// Takes the bar of a read away.
     pub(super) fn done_reading(&self) {
-        if let Some(bar) = self.state.lock().unwrap_or_else(PoisonError::into_inner).reading.take() {
-            bar.finish_and_clear();
-        }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).done_reading();
     }
 
     /// A line that does not tear the bars.

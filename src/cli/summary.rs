@@ -1,7 +1,7 @@
 //! What a run came to, as tables and sentences.
 
 use super::output::{Column, Output, number, skill, text};
-use crate::evaluate::{Errors, Naive, Scores, figure};
+use crate::evaluate::{Errors, Naive, Scores, figure, mase_and_coverage, naive_sentence};
 use crate::registry::{Importance, Member, Rolling};
 use crate::run::{Made, RunReport, TargetReport};
 use crate::store;
@@ -129,22 +129,14 @@ fn of_evaluation(found: &store::Metrics) -> Vec<String> {
         (Naive::DriftDay, found.mae_drift_day),
         (Naive::SeasonalDrift, found.mae_seasonal),
     ];
-    let naive: Vec<String> =
-        naive.into_iter().filter_map(|(naive, mae)| Some(format!("{naive} {}", figure(mae?)))).collect();
-    let more = [
-        found
-            .share_beaten
-            .map(|share| format!("every naive forecast is beaten in {:.0} % of series and steps", share * 100.0)),
-        found.mase.map(|mase| format!("MASE {mase:.3}")),
-        found.coverage.map(|held| format!("intervals hold {:.0} % of the truths", held * 100.0)),
-        found.input_psi.map(|psi| format!("PSI of the growth seen {psi:.3}")),
-    ];
-    let more = more.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let naive = naive_sentence(naive.into_iter().filter_map(|(naive, mae)| Some((naive, mae?))));
+    let share = |share| format!("every naive forecast is beaten in {:.0} % of series and steps", share * 100.0);
+    let drift = found.input_psi.map(|psi| format!("PSI of the growth seen {psi:.3}"));
+    let more =
+        found.share_beaten.map(share).into_iter().chain(mase_and_coverage(found.mase, found.coverage)).chain(drift);
+    let more = more.collect::<Vec<_>>().join(", ");
     let points = format!("{} points", found.n_points);
-    [points, format!("MAE of naive forecasts: {}", naive.join(", ")), more]
-        .into_iter()
-        .filter(|l| !l.is_empty())
-        .collect()
+    [points, naive, more].into_iter().filter(|l| !l.is_empty()).collect()
 }
 
 /// What the table shows of what was figured, by the run that made a version or by an evaluation.

@@ -68,8 +68,7 @@ impl fmt::Display for BadLine {
 
 /// Reads files into series; growth rates are computed. Lines and files may come in any order.
 ///
-/// With `skip_bad`, lines that can't be taken in are left
-/// out and reported.
+/// `progress` is told how far it has come. With `skip_bad`, lines that can't be taken in are left out and reported.
 ///
 /// Errors: the first bad line unless `skip_bad`, a first line that lacks a column, a file that can't be read.
 pub fn read_csv(

@@ -52,21 +52,31 @@ impl Scores {
     pub fn sentences(&self) -> Vec<String> {
         let Errors { mae, mse, .. } = self.own.scaled;
         let skill = self.skill.map_or_else(|| "undefined".to_owned(), |skill| format!("{skill:.3}"));
-        let naive = |(naive, measured): (&Naive, &Measured)| format!("{naive} {}", figure(measured.scaled.mae));
         let mut out = vec![
             format!("MAE {}, MSE {} on {} points, in units of each series' range", figure(mae), figure(mse), self.n),
-            format!("MAE of naive forecasts: {}", self.naive.iter().map(naive).collect::<Vec<_>>().join(", ")),
+            naive_sentence(self.naive.iter().map(|(naive, measured)| (*naive, measured.scaled.mae))),
         ];
         let share = self.share_beaten.map_or_else(String::new, |share| {
             format!(" (median; every one is beaten in {:.0} % of series and steps ahead)", share * 100.0)
         });
         out.push(format!("skill against the best of them {skill}{share}"));
-        let mase = self.mase.map(|mase| format!("MASE {mase:.3}"));
-        let coverage = self.coverage.map(|held| format!("intervals hold {:.0} % of the truths", held * 100.0));
-        let more: Vec<String> = mase.into_iter().chain(coverage).collect();
+        let more: Vec<String> = mase_and_coverage(self.mase, self.coverage).collect();
         out.extend((!more.is_empty()).then(|| more.join(", ")));
         out
     }
+}
+
+/// Mean absolute errors of naive forecasts, in a sentence.
+pub fn naive_sentence(errors: impl Iterator<Item = (Naive, f64)>) -> String {
+    let each: Vec<String> = errors.map(|(naive, mae)| format!("{naive} {}", figure(mae))).collect();
+    format!("MAE of naive forecasts: {}", each.join(", "))
+}
+
+/// Those of the two that there are, in words.
+pub fn mase_and_coverage(mase: Option<f64>, coverage: Option<f64>) -> impl Iterator<Item = String> {
+    let mase = mase.map(|mase| format!("MASE {mase:.3}"));
+    let coverage = coverage.map(|held| format!("intervals hold {:.0} % of the truths", held * 100.0));
+    mase.into_iter().chain(coverage)
 }
 
 /// Scores at one horizon.

@@ -141,10 +141,13 @@ pub(super) fn prepare(series: Series, data: &Settings) -> Result<Prepared, Error
     let Series { at, counts: [views, likes, comments], growth: [views_growth, likes_growth, comments_growth], .. } =
         series;
     drop(at);
-    let mut number = 0..;
-    let features = [views, likes, comments, views_growth, likes_growth, comments_growth].map(|column| {
-        let k = number.next().unwrap_or_default();
-        scaled(k, &column, videos.iter().zip(&scalers).map(|(rows, (_, scaler))| (rows.clone(), Some(scaler))))
+    let mut columns = [views, likes, comments, views_growth, likes_growth, comments_growth];
+    let features = std::array::from_fn(|k| {
+        scaled(
+            k,
+            &std::mem::take(&mut columns[k]),
+            videos.iter().zip(&scalers).map(|(rows, (_, scaler))| (rows.clone(), Some(scaler))),
+        )
     });
     let scalers = Scalers {
         method: "min-max, per video over all its rows; a constant feature becomes 0".to_owned(),
@@ -178,8 +181,8 @@ pub fn unseen(series: &Series, scalers: &Scalers, after: Option<i64>) -> Prepare
         starts.extend(all.filter(unseen).map(|row| row as u32));
     }
     let of_videos = || series.videos.iter().map(|video| (video.rows.clone(), scalers.of(&video.id)));
-    let mut number = 0..;
-    let features = columns(series).map(|column| scaled(number.next().unwrap_or_default(), column, of_videos()));
+    let columns = columns(series);
+    let features = std::array::from_fn(|k| scaled(k, columns[k], of_videos()));
     let known = series.videos.iter().filter_map(|video| Some((video.id.clone(), scalers.of(&video.id)?.clone())));
     let scalers = Scalers { videos: known.collect(), ..scalers.clone() };
     let split = Split { validation: starts, ..Split::default() };

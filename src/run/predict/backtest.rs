@@ -6,6 +6,7 @@ use crate::data::{Series, Target};
 use crate::run::{Context, Error};
 use chrono::SecondsFormat;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 /// What a backtest wrote.
@@ -49,10 +50,9 @@ pub async fn backtest(
         let mut refuse = |video_id: Option<String>, reason: String| {
             found.impossible.push(super::Impossible { target, video_id, reason });
         };
-        for (place, id) in grid.ids.iter().enumerate() {
-            if !points.iter().any(|&point| grid.segment_of(point).video == place) {
-                refuse(Some(id.clone()), champion.no_origin());
-            }
+        let with_origins: BTreeSet<usize> = points.iter().map(|&point| grid.segment_of(point).video).collect();
+        for (_, id) in grid.ids.iter().enumerate().filter(|(place, _)| !with_origins.contains(place)) {
+            refuse(Some(id.clone()), champion.no_origin());
         }
         if !horizons.is_empty() && !horizons.iter().any(|h| (1..=champion.horizon).contains(h)) {
             let (version, most) = (champion.version, champion.horizon);

@@ -205,7 +205,9 @@ pub(super) fn counts(windows: &Windows<'_>, said: &InMemory) -> Vec<f64> {
 }
 
 /// Counts in units of each series' range, as they are judged.
+///
+/// Shape: `[windows, steps]`, of any number of steps.
 pub(super) fn in_range(windows: &Windows<'_>, counts: &[f64]) -> Vec<f64> {
-    let outputs = windows.outputs();
+    let outputs = counts.len() / windows.len().max(1);
     counts.iter().enumerate().map(|(k, count)| count / windows.range(k / outputs)).collect()
 }

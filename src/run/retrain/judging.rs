@@ -182,9 +182,7 @@ fn champion(
     }
     let model = registry.verified(&metadata, target, version, file::MODEL)?;
     let mut session = Session::open(&shared.library, &model, threads)?;
-    let theirs = ask_counts(&mut session, windows)?.values;
-    let steps = metadata.horizon;
-    let theirs: Vec<f64> = theirs.iter().enumerate().map(|(k, count)| count / windows.range(k / steps)).collect();
+    let theirs = in_range(windows, &ask_counts(&mut session, windows)?.values);
     let paired = evaluate::compare(windows, &theirs, challenger.forecasts(&[]), shared.job.gate.champion_margin);
     Ok(paired.map_or(Champion::None, |paired| Champion::Compared { version: version.to_string(), paired }))
 }

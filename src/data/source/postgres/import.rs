@@ -56,7 +56,7 @@ pub(super) async fn stage(
     progress: &mut impl FnMut(u64, u64),
 ) -> Result<(), sqlx::Error> {
     let create =
-        format!("CREATE TEMP TABLE retraind_incoming {} ON COMMIT DROP", contents("UNIQUE (video_id, timestamp)"));
+        format!("CREATE TEMP TABLE retraind_incoming {} ON COMMIT DROP", contents(", UNIQUE (video_id, timestamp)"));
     execute(connection, create).await?;
     send(connection, "retraind_incoming", series, progress).await?;
     // Cast to the table's own types, so that its indexes serve and a value that does not fit is an error.
@@ -80,13 +80,12 @@ pub(super) async fn stage(
     .await
 }
 
-/// What a table of ours holds; `key` is empty or a constraint.
-pub(super) fn contents(key: &str) -> String {
-    let key = if key.is_empty() { String::new() } else { format!(", {key}") };
+/// What a table of ours holds; `more` is empty or goes on after the columns.
+pub(super) fn contents(more: &str) -> String {
     format!(
         "(timestamp timestamptz NOT NULL, video_id text NOT NULL, view_count bigint NOT NULL, like_count bigint NOT NULL,
           comment_count bigint NOT NULL, views_growth_rate double precision, likes_growth_rate double precision,
-          comments_growth_rate double precision{key})"
+          comments_growth_rate double precision{more})"
     )
 }
 

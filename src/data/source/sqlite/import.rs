@@ -181,9 +181,11 @@ impl Open {
 
 /// Inserts as many rows as the statement has places for.
 fn execute(insert: &mut Statement<'_>, video: &str, rows: &[Values]) -> rusqlite::Result<()> {
-    let mut place = 1..;
-    let mut bind =
-        |value: ValueRef<'_>| insert.raw_bind_parameter(place.next().unwrap_or_default(), ToSqlOutput::Borrowed(value));
+    let mut place = 0;
+    let mut bind = |value: ValueRef<'_>| {
+        place += 1;
+        insert.raw_bind_parameter(place, ToSqlOutput::Borrowed(value))
+    };
     for Values { at, counts, growth } in rows {
         bind(ValueRef::Text(&time::fixed(*at)))?;
         bind(ValueRef::Text(video.as_bytes()))?;
