@@ -56,7 +56,7 @@ test-crash: onnxruntime ## kill -9 daemon and workers 200 times, compare with an
 bench: ## time the training's parts: forward and backward, packing, epochs, export (ARGS passes on to divan)
 	cargo bench --locked --bench training -- $(ARGS)
 
-bench-speed: build onnxruntime ## time an epoch beside PyTorch and Keras (ARGS="FILE.csv… --threads 1 2")
+bench-speed: build onnxruntime ## time an epoch beside PyTorch, Keras and its products alone (ARGS="FILE.csv… --threads 1 2")
 	@PYTHON=$(PYTHON) tests/prepare venv $(VENV_PEERS) benches/peers/requirements.txt
 	$(VENV_PEERS)/bin/python benches/peers/speed --retraind $(RETRAIND) $(ARGS)
 
@@ -68,13 +68,13 @@ bench-data: ## compare reading with psql, pandas, connectorx and polars (ARGS="-
 	@PYTHON=$(PYTHON) tests/prepare postgresql
 	@PYTHON=$(PYTHON) tests/prepare venv $(VENV_DATA) benches/peers/requirements-data.txt
 	cargo bench --locked --no-run --bench read
-	$(VENV_DATA)/bin/python benches/peers/reading --read "$$(ls -t $(CARGO_TARGET_DIR)/release/deps/read-*[0-9a-f] | head -1)" $(ARGS)
+	$(VENV_DATA)/bin/python benches/peers/reading --read "$$(ls -t $(CARGO_TARGET_DIR)/release/deps/read-* | grep -v '\.d$$' | head -1)" $(ARGS)
 
 bench-scheduling: build ## run ten thousand jobs beside tokio-cron-scheduler and APScheduler (ARGS="--help" for options)
 	@PYTHON=$(PYTHON) tests/prepare venv $(VENV_SCHEDULING) benches/peers/requirements-scheduling.txt
 	cargo bench --locked --no-run --bench scheduling
 	$(VENV_SCHEDULING)/bin/python benches/peers/scheduling --retraind $(RETRAIND) \
-		--bare "$$(ls -t $(CARGO_TARGET_DIR)/release/deps/scheduling-*[0-9a-f] | head -1)" $(ARGS)
+		--bare "$$(ls -t $(CARGO_TARGET_DIR)/release/deps/scheduling-* | grep -v '\.d$$' | head -1)" $(ARGS)
 
 test-systemd: build onnxruntime ## start the service in a Debian guest with a real systemd (as root; ACCEL=kvm where that works)
 	tests/systemd/run $(RETRAIND) $(ARGS)

@@ -1,6 +1,4 @@
 //! Training: a chunk of the network forward and backward, a step's bookkeeping, whole epochs, the export.
-//!
-//! `gemm` gives the rate that the floor of an epoch is reckoned with: 24.1 GFLOP for the reference's windows.
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -102,42 +100,4 @@ fn onnx_export(bencher: Bencher<'_, '_>) {
         training_data_version: String::new(),
     };
     bencher.bench_local(|| export::to_onnx(&weights, &description));
-}
-
-/// The `gemm` crate on one thread: [m, k] · [k, n] of 32 bits. The first three are the recurrent products of a step for 16
-/// windows, forward and backward, and a weight's gradient.
-#[divan::bench(args = [(16, 50, 200), (16, 200, 50), (50, 320, 200), (512, 512, 512)])]
-fn gemm(bencher: Bencher<'_, '_>, (m, k, n): (usize, usize, usize)) {
-    let (a, b, mut c) = (vec![0.5f32; m * k], vec![0.25f32; k * n], vec![0.0f32; m * n]);
-    bencher.counter(ItemsCount::new(2 * m * k * n)).bench_local(|| multiply(m, k, n, &a, &b, &mut c));
-}
-
-#[allow(unsafe_code)]
-fn multiply(m: usize, k: usize, n: usize, a: &[f32], b: &[f32], c: &mut [f32]) {
-    assert!(a.len() >= m * k && b.len() >= k * n && c.len() >= m * n);
-    let (k_stride, n_stride) = (k as isize, n as isize);
-    // SAFETY: the lengths were just checked against sizes and strides, and `c` overlaps neither of the others.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            c.as_mut_ptr(),
-            1,
-            n_stride,
-            false,
-            a.as_ptr(),
-            1,
-            k_stride,
-            b.as_ptr(),
-            1,
-            n_stride,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
 }

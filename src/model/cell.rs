@@ -102,15 +102,15 @@ impl Backward<'_> {
             let (i, o, f, g, t) = (input[k], out[k], forget[k], candidate[k], tanh_cell[k]);
             let slope = simd.sub_f32s(one, simd.mul_f32s(t, t));
             let through = simd.mul_add_e_f32s(simd.mul_f32s(d, o), slope, d_cell[k]);
-            let sigmoid_slope = |s| simd.mul_f32s(s, simd.sub_f32s(one, s));
-            out[k] = simd.mul_f32s(simd.mul_f32s(d, t), sigmoid_slope(o));
-            input[k] = simd.mul_f32s(simd.mul_f32s(through, g), sigmoid_slope(i));
+            out[k] = simd.mul_f32s(simd.mul_f32s(d, t), sigmoid_slope(simd, o));
+            input[k] = simd.mul_f32s(simd.mul_f32s(through, g), sigmoid_slope(simd, i));
             candidate[k] = simd.mul_f32s(simd.mul_f32s(through, i), simd.sub_f32s(one, simd.mul_f32s(g, g)));
             // the state before the first step is zero: the forget gate had nothing to keep
             (forget[k], d_cell[k]) = match previous {
-                Some(previous) => {
-                    (simd.mul_f32s(simd.mul_f32s(through, previous[k]), sigmoid_slope(f)), simd.mul_f32s(through, f))
-                }
+                Some(previous) => (
+                    simd.mul_f32s(simd.mul_f32s(through, previous[k]), sigmoid_slope(simd, f)),
+                    simd.mul_f32s(through, f),
+                ),
                 None => (zero, zero),
             };
         }
@@ -149,6 +149,12 @@ fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let one = simd.splat_f32s(1.0);
     let (scale, minus_one) = exp_parts(simd, simd.mul_f32s(x, simd.splat_f32s(-1.0)));
     simd.div_f32s(one, simd.add_f32s(one, simd.mul_add_e_f32s(scale, minus_one, scale)))
+}
+
+/// The slope of [`sigmoid`] where it is `s`.
+#[inline(always)]
+fn sigmoid_slope<S: Simd>(simd: S, s: S::f32s) -> S::f32s {
+    simd.mul_f32s(s, simd.sub_f32s(simd.splat_f32s(1.0), s))
 }
 
 /// (e^2x − 1) / (e^2x + 1), its numerator taken as one so that nothing cancels near zero

@@ -223,9 +223,10 @@ fn correlate_in<S: Simd, const L: usize>(
     rows: usize,
     out: &mut [f32],
 ) {
+    let steps = x.len() / (n_x * rows);
     for (j, width) in pieces(n_d, 3) {
         for (k, height) in pieces(n_x, 4) {
-            let place = Place { k, j, n_x, n_d, rows };
+            let place = Place { k, j, n_x, n_d, steps, rows };
             match (height, width) {
                 (4, 3) => correlate_tile::<S, L, 4, 3>(simd, x, d, place, out),
                 (3, 3) => correlate_tile::<S, L, 3, 3>(simd, x, d, place, out),
@@ -251,6 +252,7 @@ struct Place {
     j: usize,
     n_x: usize,
     n_d: usize,
+    steps: usize,
     rows: usize,
 }
 
@@ -259,14 +261,14 @@ fn correlate_tile<S: Simd, const L: usize, const K: usize, const J: usize>(
     simd: S,
     x: &[f32],
     d: &[f32],
-    Place { k, j, n_x, n_d, rows }: Place,
+    Place { k, j, n_x, n_d, steps, rows }: Place,
     out: &mut [f32],
 ) {
     let mut sums = [[simd.splat_f32s(0.0); J]; K];
     let lanes = if L > 0 { L } else { rows / S::F32_LANES };
-    for (x, d) in x.chunks_exact(n_x * rows).zip(d.chunks_exact(n_d * rows)) {
-        let (x, _) = S::as_simd_f32s(&x[k * rows..(k + K) * rows]);
-        let (d, _) = S::as_simd_f32s(&d[j * rows..(j + J) * rows]);
+    for step in 0..steps {
+        let (x, _) = S::as_simd_f32s(&x[(step * n_x + k) * rows..][..K * rows]);
+        let (d, _) = S::as_simd_f32s(&d[(step * n_d + j) * rows..][..J * rows]);
         // said again so that the compiler leaves out the checks below
         let (x, d) = (&x[..K * lanes], &d[..J * lanes]);
         for lane in 0..lanes {

@@ -11,7 +11,7 @@ use crate::gate::{self, Rules};
 use crate::job::Evaluate;
 use crate::recipe::Drift;
 use crate::registry::Metadata;
-use crate::runtime::{self, Library};
+use crate::runtime;
 use crate::store::{Claim, RunTarget, TargetState};
 use chrono::Utc;
 use std::time::Instant;
@@ -26,8 +26,7 @@ pub(super) async fn evaluate(
     claim: Claim,
     listener: &Listener,
 ) -> Result<bool, Error> {
-    let probed = runtime::find(context.settings.onnxruntime.library.as_deref(), &context.program).await?;
-    let library = Library::load(&probed)?;
+    let library = runtime::open(context.settings.onnxruntime.library.as_deref(), &context.program).await?;
     let mut champions = Vec::new();
     for &target in &settings.targets {
         let Some(version) = context.registry.readable_champion(target)? else {

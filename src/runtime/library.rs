@@ -93,6 +93,16 @@ pub async fn find(setting: Option<&Path>, program: &Path) -> Result<Probed, Erro
     Err(Error::NotFound { tried })
 }
 
+/// The library of [`find`], loaded into this process.
+pub async fn open(setting: Option<&Path>, program: &Path) -> Result<Library, Error> {
+    let probed = find(setting, program).await?;
+    tracing::info!(version = %probed.version, path = %probed.path.display(), "ONNX Runtime found");
+    match tokio::task::spawn_blocking(move || Library::load(&probed)).await {
+        Ok(loaded) => loaded,
+        Err(died) => std::panic::resume_unwind(died.into_panic()),
+    }
+}
+
 /// Why a library is not used.
 struct Problem {
     what: String,
@@ -113,6 +123,8 @@ async fn probe(path: &Path, program: &Path) -> Result<Probed, Problem> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // an interrupt at the terminal is for us to follow; the child's death by it would say nothing of the library
+        .process_group(0)
         .kill_on_drop(true)
         .output();
     let output = match tokio::time::timeout(TIME_LIMIT, child).await {

@@ -9,7 +9,7 @@ use crate::model::{Chunk, Config, Dropout, Errors, Loss, Packed};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// More chunks than this would not help any host this is made for.
 const MAX_CHUNKS: usize = 16;
@@ -37,7 +37,8 @@ pub(super) struct Fit<'a, E> {
     train: &'a E,
     validation: &'a E,
     loss: &'a Loss,
-    packed: RwLock<Packed>,
+    /// Those of the call at work.
+    parameters: RwLock<Parameters>,
     /// One a thread: what it writes stays in its processor's caches.
     desks: Vec<Mutex<Desk>>,
     /// What became of each chunk of a batch.
@@ -50,8 +51,20 @@ pub(super) struct Fit<'a, E> {
     rows: usize,
 }
 
+/// Lent by the training while the crew works on a call.
+#[derive(Default)]
+struct Parameters {
+    values: Vec<f32>,
+    /// Counts their changes.
+    change: u64,
+}
+
 /// What one thread works with.
 struct Desk {
+    /// Of its own: packing again is faster than fetching from another processor's caches what was packed there.
+    packed: Packed,
+    /// The change of the parameters that is packed.
+    change: u64,
     chunk: Chunk,
     window: Vec<f32>,
     truth: Vec<f32>,
@@ -81,7 +94,10 @@ impl<'a, E: Examples> Fit<'a, E> {
         parameters: &[f32],
     ) -> Self {
         let (rows, n_chunks) = division(batch_size.min(train.len()));
+        let packed = Packed::new(config, parameters);
         let desk = || Desk {
+            packed: packed.clone(),
+            change: 0,
             chunk: Chunk::new(config, train.steps(), train.truths(), rows),
             window: Vec::with_capacity(train.steps() * train.width()),
             truth: Vec::with_capacity(train.truths()),
@@ -91,7 +107,7 @@ impl<'a, E: Examples> Fit<'a, E> {
             train,
             validation,
             loss,
-            packed: RwLock::new(Packed::new(config, parameters)),
+            parameters: RwLock::default(),
             desks: (0..threads).map(|_| Mutex::new(desk())).collect(),
             parts: (0..n_chunks).map(|_| Mutex::new(part())).collect(),
             blocks: (0..MAX_BLOCKS.min(validation.len().max(train.len()).div_ceil(BLOCK)))
@@ -115,7 +131,12 @@ impl<'a, E: Examples> Fit<'a, E> {
     fn work(&self, thread: usize, number: usize) {
         let task = read(&self.task);
         let mut desk = lock(&self.desks[thread]);
-        let Desk { chunk, window, truth } = &mut *desk;
+        let Desk { packed, change, chunk, window, truth } = &mut *desk;
+        let parameters = read(&self.parameters);
+        if *change != parameters.change {
+            packed.pack(&parameters.values);
+            *change = parameters.change;
+        }
         match &*task {
             Task::Step { range, step } => {
                 let begin = range.start + number * self.rows;
@@ -130,11 +151,10 @@ impl<'a, E: Examples> Fit<'a, E> {
                 let dropout = step.dropout.map(|(rate, seed)| Dropout { rate, seed, stream });
                 let mut part = lock(&self.parts[number]);
                 let Part { gradient, errors } = &mut *part;
-                *errors = chunk.train(&read(&self.packed), self.loss, range.len(), dropout, gradient);
+                *errors = chunk.train(packed, self.loss, range.len(), dropout, gradient);
             }
             Task::Judge { validation, n, stride, block } => {
                 let windows = if *validation { self.validation } else { self.train };
-                let packed = read(&self.packed);
                 let mut errors = Errors::default();
                 let end = ((number + 1) * block).min(*n);
                 for begin in (number * block..end).step_by(MIN_ROWS) {
@@ -144,7 +164,7 @@ impl<'a, E: Examples> Fit<'a, E> {
                         fill(windows, index * stride, window, truth);
                         chunk.set(row, window, truth);
                     }
-                    errors.add(chunk.judge(&packed, self.loss));
+                    errors.add(chunk.judge(packed, self.loss));
                 }
                 *lock(&self.blocks[number]) = errors;
             }
@@ -162,9 +182,11 @@ fn division(batch: usize) -> (usize, usize) {
 pub(super) fn bytes(config: Config, steps: usize, truths: usize, windows: usize, batch: usize, threads: usize) -> u64 {
     let (rows, n_chunks) = division(batch.min(windows));
     let parameters = 4 * config.n_parameters() as u64;
-    // themselves, packed twice, two moments, the best, each chunk's gradient
-    threads.min(MAX_THREADS) as u64 * Chunk::bytes(config, steps, truths, rows)
-        + (6 + n_chunks as u64) * parameters
+    let threads = threads.min(MAX_THREADS) as u64;
+    // packed twice
+    threads * (Chunk::bytes(config, steps, truths, rows) + 2 * parameters)
+        // themselves, two moments, the best, each chunk's gradient
+        + (4 + n_chunks as u64) * parameters
         + 4 * windows as u64
 }
 
@@ -199,16 +221,20 @@ impl<E: Examples> Worker<'_, '_, '_, E> {
 
     /// Puts the training windows in an order that depends on `random` alone.
     pub(super) fn set_order(&mut self, random: &mut ChaCha8Rng) {
-        let mut order = self.fit.order.write().unwrap_or_else(PoisonError::into_inner);
-        shuffle(&mut order, random);
+        shuffle(&mut write(&self.fit.order), random);
     }
 
     /// One step of the optimiser on windows `range` of the order. The parameters are moved only where the loss is finite.
-    pub(super) fn step(&mut self, range: Range<usize>, step: Step, parameters: &mut [f32], adam: &mut Adam) -> Errors {
+    pub(super) fn step(
+        &mut self,
+        range: Range<usize>,
+        step: Step,
+        parameters: &mut Vec<f32>,
+        adam: &mut Adam,
+    ) -> Errors {
         let fit = self.fit;
         let n = range.len().div_ceil(fit.rows);
-        self.set(Task::Step { range, step });
-        self.crew.run(n);
+        self.run(n, Task::Step { range, step }, parameters);
         let parts: [Option<MutexGuard<'_, Part>>; MAX_CHUNKS] =
             std::array::from_fn(|k| (k < n).then(|| lock(&fit.parts[k])));
         let mut errors = Errors::default();
@@ -219,39 +245,46 @@ impl<E: Examples> Worker<'_, '_, '_, E> {
         }
         if errors.loss.is_finite() {
             adam.step(step.learning_rate, parameters, &gradients[..n]);
-            fit.packed.write().unwrap_or_else(PoisonError::into_inner).pack(parameters);
+            write(&fit.parameters).change += 1;
         }
         errors
     }
 
     /// Errors on the validation windows, dropout off.
-    pub(super) fn validate(&mut self) -> Errors {
-        self.judge(true, self.fit.validation.len(), 1)
+    pub(super) fn validate(&mut self, parameters: &mut Vec<f32>) -> Errors {
+        self.judge(true, self.fit.validation.len(), 1, parameters)
     }
 
     /// Errors on `n` training windows, always the same, spread over all of them; dropout off.
-    pub(super) fn judge_training(&mut self, n: usize) -> Errors {
-        self.judge(false, n, self.fit.train.len() / n)
+    pub(super) fn judge_training(&mut self, n: usize, parameters: &mut Vec<f32>) -> Errors {
+        self.judge(false, n, self.fit.train.len() / n, parameters)
     }
 
-    fn judge(&mut self, validation: bool, n: usize, stride: usize) -> Errors {
+    fn judge(&mut self, validation: bool, n: usize, stride: usize, parameters: &mut Vec<f32>) -> Errors {
         let block = BLOCK.max(n.div_ceil(MAX_BLOCKS));
-        self.set(Task::Judge { validation, n, stride, block });
         let blocks = n.div_ceil(block);
-        self.crew.run(blocks);
+        self.run(blocks, Task::Judge { validation, n, stride, block }, parameters);
         self.fit.blocks[..blocks].iter().fold(Errors::default(), |mut sum, block| {
             sum.add(*lock(block));
             sum
         })
     }
 
-    fn set(&mut self, task: Task) {
-        *self.fit.task.write().unwrap_or_else(PoisonError::into_inner) = task;
+    /// Has the crew do `n` parts of a task with these parameters.
+    fn run(&mut self, n: usize, task: Task, parameters: &mut Vec<f32>) {
+        *write(&self.fit.task) = task;
+        write(&self.fit.parameters).values = std::mem::take(parameters);
+        self.crew.run(n);
+        *parameters = std::mem::take(&mut write(&self.fit.parameters).values);
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {

@@ -314,11 +314,11 @@ fn epoch<E: Examples>(
         }
         Ok(of_batch)
     })?;
-    let val = worker.validate();
+    let val = worker.validate(&mut state.parameters);
     if !val.loss.is_finite() {
         return Err(diverged("validation loss", val.mean_loss(), windows.div_ceil(settings.batch_size)));
     }
-    let fixed = worker.judge_training(fixed_sample(windows));
+    let fixed = worker.judge_training(fixed_sample(windows), &mut state.parameters);
     let row = Epoch {
         epoch,
         loss: state.errors.mean_loss(),

@@ -139,8 +139,7 @@ impl Champion {
 
 /// Opens the champions. Err: none of them can be used; what is wrong with some of them is added to `found`.
 async fn open(context: &Context, targets: &[Target], found: &mut Predictions) -> Result<Vec<Champion>, Error> {
-    let probed = runtime::find(context.settings.onnxruntime.library.as_deref(), &context.program).await?;
-    let library = Library::load(&probed)?;
+    let library = runtime::open(context.settings.onnxruntime.library.as_deref(), &context.program).await?;
     let mut champions = Vec::new();
     let mut first_error = None;
     for &target in targets {

@@ -12,7 +12,7 @@ use crate::model;
 use crate::recipe::{Blend, Histogram, Intervals, Plan, Recipe, Scalers, Table, Windows};
 use crate::registry::{Metadata, Rolling, Staging, Version, file};
 use crate::run::Error;
-use crate::runtime::{CountForecasts, Input, Session};
+use crate::runtime::{CountForecasts, Input, Library, Session};
 use chrono::Utc;
 use serde::Serialize;
 use serde_json::json;
@@ -42,6 +42,7 @@ impl Said {
 pub(super) fn judge(
     shared: &Shared,
     target: Target,
+    library: Library,
     contender: &Contender,
     rolling: Option<&Rolling>,
     used: Option<Version>,
@@ -61,11 +62,11 @@ pub(super) fn judge(
     staging.write(file::MODEL, &contender.to_onnx(validation.plan(), intervals.as_ref(), &description))?;
 
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut session = Session::open(&shared.library, &staging.read(file::MODEL)?, threads)?;
+    let mut session = Session::open(&library, &staging.read(file::MODEL)?, threads)?;
     let in_memory = contender.ask(&validation);
     let (said, export_difference) = compare(&mut session, &validation, &in_memory, target)?;
     let scores = evaluate::score(&prepared.train(target), &validation, said.forecasts(&prepared.split.calibration));
-    let champion = champion(shared, target, &validation, &said, threads)?;
+    let champion = champion(shared, target, library, &validation, &said, threads)?;
     let verdict = gate::judge(&shared.job.gate, &scores, &champion);
     tracing::info!(%target, export_difference, mae = scores.own.scaled.mae, verdict = verdict.word(), "version judged");
 
@@ -163,6 +164,7 @@ fn said(windows: &Windows<'_>, found: &CountForecasts) -> Said {
 fn champion(
     shared: &Shared,
     target: Target,
+    library: Library,
     windows: &Windows<'_>,
     challenger: &Said,
     threads: usize,
@@ -181,7 +183,7 @@ fn champion(
         return Ok(Champion::Incomparable(format!("{version} {why}")));
     }
     let model = registry.verified(&metadata, target, version, file::MODEL)?;
-    let mut session = Session::open(&shared.library, &model, threads)?;
+    let mut session = Session::open(&library, &model, threads)?;
     let theirs = in_range(windows, &ask_counts(&mut session, windows)?.values);
     let paired = evaluate::compare(windows, &theirs, challenger.forecasts(&[]), shared.job.gate.champion_margin);
     Ok(paired.map_or(Champion::None, |paired| Champion::Compared { version: version.to_string(), paired }))

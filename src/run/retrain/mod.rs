@@ -24,7 +24,7 @@ use resume::Resumed;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use training::{dense_mixtures, mixtures, train_watched};
 
@@ -39,7 +39,8 @@ struct Shared {
     claim: Claim,
     prepared: Prepared,
     data_version: DataVersion,
-    library: Library,
+    /// Loaded while the first epochs are trained. Closed without it where there is none.
+    library: watch::Receiver<Option<Library>>,
     stop: Arc<AtomicBool>,
     /// The first target that this attempt works on.
     lead: Target,
@@ -49,7 +50,7 @@ struct Shared {
     dense: OnceCell<Arc<Vec<Mixed>>>,
     /// The linear challenger, where the job wants it.
     ridge: OnceCell<Arc<Blend>>,
-    /// Set before `stop` when it is one model's failure that stops the others.
+    /// Set before `stop` when it is a failure that stops the others.
     failed: AtomicBool,
     budget: Budget,
     listener: Listener,
@@ -64,10 +65,10 @@ pub(super) async fn retrain(
     stop: Arc<AtomicBool>,
     listener: Listener,
 ) -> Result<bool, Error> {
-    // the library is probed while rows are read: each takes a moment that the other need not wait for
+    // The library is not needed before something is judged. Until it is loaded rows are read and windows trained on.
     let setting = context.settings.onnxruntime.library.clone();
     let program = context.program.clone();
-    let probe = tokio::spawn(async move { runtime::find(setting.as_deref(), &program).await });
+    let opening = tokio::spawn(async move { runtime::open(setting.as_deref(), &program).await });
     let first = settings.targets[0];
     let resumed = Resumed::find(context, settings, claim, &listener).await?;
     for &target in &resumed.targets {
@@ -80,18 +81,15 @@ pub(super) async fn retrain(
         Division::of(settings, resumed.targets.len(), rows, rows)?;
     }
     let read = read_and_prepare(context, job, settings, resumed.until, &listener).await;
-    let probed = probe.await.map_err(|_| Error::Panicked { target: first })?;
-    // first of all: a stop that goes to the whole group has ended the probe as well
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Stopped { target: first });
     }
-    let (probed, (prepared, data_version)) = (probed?, read?);
-    tracing::info!(version = %probed.version, path = %probed.path.display(), "ONNX Runtime loaded");
-    let library = Library::load(&probed)?;
+    let (prepared, data_version) = read?;
     let (rows, windows) = (data_version.rows as usize, prepared.train(first).len());
     let division = Division::of(settings, resumed.targets.len(), rows, windows)?;
     listener(Event::Remark(division.sentence()));
     let side_by_side = Arc::new(Semaphore::new(division.side_by_side));
+    let (loaded, library) = watch::channel(None);
     let shared = Arc::new(Shared {
         context: context.clone(),
         job: job.clone(),
@@ -111,6 +109,23 @@ pub(super) async fn retrain(
     });
 
     let mut targets = JoinSet::new();
+    {
+        let shared = Arc::clone(&shared);
+        targets.spawn(async move {
+            match opening.await.map_err(|_| Error::Panicked { target: first }).and_then(|opened| Ok(opened?)) {
+                Ok(library) => {
+                    loaded.send_replace(Some(library));
+                    Ok(true)
+                }
+                // a stop that goes to the whole group has ended the probe as well
+                Err(_) if shared.stop.load(Ordering::Relaxed) => Err(Error::Stopped { target: first }),
+                Err(error) => {
+                    shared.end_others();
+                    Err(error)
+                }
+            }
+        });
+    }
     for &target in &resumed.targets {
         let shared = Arc::clone(&shared);
         let side_by_side = Arc::clone(&side_by_side);
@@ -120,10 +135,8 @@ pub(super) async fn retrain(
             let result = one_target(&shared, target).await;
             if let Err(error) = &result {
                 if !error.is_cancelled() {
-                    shared.failed.store(true, Ordering::Relaxed);
+                    shared.end_others();
                 }
-                // one failure is the run's: the others stop at their next step
-                shared.stop.store(true, Ordering::Relaxed);
                 shared.record_failure(target, error).await;
             }
             result
@@ -186,13 +199,17 @@ async fn one_target(shared: &Arc<Shared>, target: Target) -> Result<bool, Error>
     let began = Instant::now();
     let contenders = contenders(shared, target).await?;
     let rolling = in_thread(shared, target, move |shared| rolling::roll(&shared, target)).await?;
+    let library = shared.library.clone().wait_for(Option::is_some).await.ok().and_then(|library| *library);
+    let library = library.ok_or(Error::Stopped { target })?;
     let mut judged = Vec::new();
     for contender in contenders {
         let rows = shared.context.store.versions(Some(&target.to_string())).await?;
         let used = rows.iter().filter_map(|row| row.version.parse().ok()).max();
         let rolling = rolling.clone();
-        let Candidate { staging, metadata } =
-            in_thread(shared, target, move |shared| judge(&shared, target, &contender, rolling.as_ref(), used)).await?;
+        let Candidate { staging, metadata } = in_thread(shared, target, move |shared| {
+            judge(&shared, target, library, &contender, rolling.as_ref(), used)
+        })
+        .await?;
         // A worker that was given up must not publish: the claim is checked right before the version becomes visible.
         shared.save_target(&metadata, TargetState::Running, None).await?;
         let (metadata, metadata_sha256) = in_thread(shared, target, move |_| Ok(staging.publish(metadata)?)).await?;
@@ -267,6 +284,12 @@ fn patiently() -> ExponentialBuilder {
 }
 
 impl Shared {
+    /// One failure is the run's: the others stop at their next step.
+    fn end_others(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
     /// Where a training is written down. `windows`: to train and to validate on.
     fn checkpoint(&self, name: &str, training: &train::Settings, windows: [usize; 2]) -> Checkpoint {
         let origin = Origin {
@@ -301,7 +324,7 @@ impl Shared {
         let (state, text) = match error {
             error if !error.is_cancelled() => (TargetState::Failed, format!("failed to {}", crate::run::chain(error))),
             _ if self.failed.load(Ordering::Relaxed) => {
-                (TargetState::Cancelled, "stopped because another model of the run failed".to_owned())
+                (TargetState::Cancelled, "stopped because the run failed".to_owned())
             }
             _ => (TargetState::Cancelled, "stopped by a signal".to_owned()),
         };

@@ -2,11 +2,10 @@
 
 use super::super::table::COLUMNS;
 use super::super::{Arrivals, Place};
-use super::rows::{Batch, Values};
+use super::incoming::{self, Incoming};
 use super::{Open, select};
 use crate::data::{Error, Series, time};
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Statement, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use std::thread::sleep;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -25,8 +24,8 @@ const CONTENTS: &str = "(
     PRIMARY KEY (video_id, timestamp)
 ) STRICT, WITHOUT ROWID";
 
-/// Rows of one INSERT: SQLite stays where the last row went, instead of searching the place of each from the root.
-const ROWS_PER_STATEMENT: usize = 64;
+/// Of a new file. Four times the usual one: rows that come in order are written in a tenth less time.
+const PAGE_SIZE: usize = 16_384;
 
 /// Whether a table was made by the import, as its statement says.
 pub(super) fn is_ours(sql: &str) -> bool {
@@ -49,6 +48,8 @@ pub(super) fn begin(
     since: &[(String, i64)],
 ) -> Result<(Open, Made, Series), Error> {
     let unwritten = |error| place.unwritten_file(error);
+    // without effect on a file that has pages
+    connection.execute_batch(&format!("PRAGMA page_size = {PAGE_SIZE}")).map_err(unwritten)?;
     // At once: a transaction that turns from reading to writing fails when somebody else was faster.
     connection.execute_batch("BEGIN IMMEDIATE").map_err(unwritten)?;
     let tables = "SELECT count(*) FROM sqlite_schema";
@@ -108,38 +109,28 @@ impl Open {
     }
 
     /// Writes the batches; `only_new` where no row of the table has the video and time of one of theirs.
-    pub(super) fn write(self, batches: mpsc::Receiver<Batch>, only_new: bool) -> Result<Self, Error> {
+    pub(super) fn write(self, rows: mpsc::Receiver<Incoming>, only_new: bool) -> Result<Self, Error> {
         let written =
-            if self.ours { self.insert(&self.table(), batches, only_new) } else { self.insert_without_key(batches) };
+            if self.ours { self.insert(&self.table(), rows, only_new) } else { self.insert_without_key(rows) };
         written.map_err(|error| self.place.unwritten_file(error))?;
         Ok(self)
     }
 
-    fn insert(&self, table: &str, mut batches: mpsc::Receiver<Batch>, only_new: bool) -> rusqlite::Result<()> {
+    fn insert(&self, table: &str, rows: mpsc::Receiver<Incoming>, only_new: bool) -> rusqlite::Result<()> {
         // What we write has the form; looking at each time again would cost a fifth of the import.
         self.execute("PRAGMA ignore_check_constraints = ON")?;
-        let conflict = if only_new { String::new() } else { format!(" {}", update()) };
-        let values = format!("({})", ["?"; COLUMNS.len()].join(", "));
-        let insert = |rows: usize| {
-            let values = vec![values.as_str(); rows].join(", ");
-            self.connection.prepare(&format!("INSERT INTO {table} ({}) VALUES {values}{conflict}", COLUMNS.join(", ")))
-        };
-        let (mut many, mut one) = (insert(ROWS_PER_STATEMENT)?, insert(1)?);
-        while let Some(batch) = batches.blocking_recv() {
-            for (video, rows) in batch.videos() {
-                let (groups, rest) = rows.as_chunks::<ROWS_PER_STATEMENT>();
-                groups.iter().try_for_each(|rows| execute(&mut many, video, rows))?;
-                rest.iter().try_for_each(|row| execute(&mut one, video, std::slice::from_ref(row)))?;
-            }
-        }
-        Ok(())
+        incoming::offer(&self.connection, rows)?;
+        let (columns, from) = (COLUMNS.join(", "), incoming::NAME);
+        // without WHERE, ON would be read as belonging to FROM
+        let conflict = if only_new { String::new() } else { format!(" WHERE true {}", update()) };
+        self.execute(&format!("INSERT INTO {table} ({columns}) SELECT {columns} FROM {from}{conflict}"))
     }
 
     /// Writes rows into a table that may lack a key, by way of one that has it.
-    fn insert_without_key(&self, batches: mpsc::Receiver<Batch>) -> rusqlite::Result<()> {
+    fn insert_without_key(&self, rows: mpsc::Receiver<Incoming>) -> rusqlite::Result<()> {
         let table = self.table();
         self.execute(&format!("CREATE TEMP TABLE retraind_incoming {CONTENTS}"))?;
-        self.insert("temp.retraind_incoming", batches, true)?;
+        self.insert("temp.retraind_incoming", rows, true)?;
         // The owner's own checks hold.
         self.execute("PRAGMA ignore_check_constraints = OFF")?;
         let columns = COLUMNS.join(", ");
@@ -177,24 +168,6 @@ impl Open {
             }
         }
     }
-}
-
-/// Inserts as many rows as the statement has places for.
-fn execute(insert: &mut Statement<'_>, video: &str, rows: &[Values]) -> rusqlite::Result<()> {
-    let mut place = 0;
-    let mut bind = |value: ValueRef<'_>| {
-        place += 1;
-        insert.raw_bind_parameter(place, ToSqlOutput::Borrowed(value))
-    };
-    for Values { at, counts, growth } in rows {
-        bind(ValueRef::Text(&time::fixed(*at)))?;
-        bind(ValueRef::Text(video.as_bytes()))?;
-        // Counts that are imported are whole and below 2^53.
-        counts.iter().try_for_each(|count| bind(ValueRef::Integer(*count as i64)))?;
-        growth.iter().try_for_each(|rate| bind(ValueRef::Real(*rate)))?;
-    }
-    insert.raw_execute()?;
-    Ok(())
 }
 
 /// What becomes of a row whose video and time the table has.

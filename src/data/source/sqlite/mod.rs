@@ -7,6 +7,7 @@
 //! database uses, copies each row for the way between threads, and that takes longer than reading it.
 
 mod import;
+mod incoming;
 mod indexes;
 mod rows;
 
@@ -15,6 +16,7 @@ use super::{Arrivals, Description, Imported, Place};
 use crate::data::merge::merge;
 use crate::data::{Error, Series};
 use import::is_ours;
+use incoming::Incoming;
 use rows::{BATCHES, Batch, ROWS_PER_BATCH, time_of};
 use rusqlite::ffi::SQLITE_READONLY_ROLLBACK;
 use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, Params};
@@ -139,13 +141,13 @@ impl Sqlite {
         let merged = merge(&existing, series);
         let (write, only_new) = (&merged.write, existing.is_empty());
         drop(existing);
-        let (send, batches) = mpsc::channel(BATCHES);
-        let writing = in_thread(open.connection.get_interrupt_handle(), move || open.write(batches, only_new));
+        let (send, incoming) = mpsc::channel(BATCHES);
+        let writing = in_thread(open.connection.get_interrupt_handle(), move || open.write(incoming, only_new));
         let sending = async {
             let (mut rows, total) = (0..0, write.len());
             while rows.end < total {
                 rows = rows.end..total.min(rows.end + ROWS_PER_BATCH);
-                if send.send(Batch::of(write, rows.clone())).await.is_err() {
+                if send.send(Incoming::of(write, rows.clone())).await.is_err() {
                     // The writer has failed and says why.
                     break;
                 }

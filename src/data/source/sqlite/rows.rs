@@ -1,11 +1,10 @@
-//! Rows on their way between SQLite's thread and ours.
+//! Rows on their way from SQLite's thread to ours.
 
 use super::super::table::COLUMNS;
 use super::super::{Arrivals, Place};
-use crate::data::{Error, Series, time};
+use crate::data::{Error, time};
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
-use std::ops::Range;
 
 /// Rows that change threads at once: enough to make that cheap, few enough to stay in a cache.
 pub(super) const ROWS_PER_BATCH: usize = 2_048;
@@ -22,28 +21,15 @@ pub(super) struct Batch {
 
 /// One row without its id; a NULL is NaN.
 #[derive(Clone, Copy)]
-pub(super) struct Values {
-    pub(super) at: i64,
-    pub(super) counts: [f64; 3],
-    pub(super) growth: [f64; 3],
+struct Values {
+    at: i64,
+    counts: [f64; 3],
+    growth: [f64; 3],
 }
 
 impl Batch {
     pub(super) fn len(&self) -> usize {
         self.rows.len()
-    }
-
-    /// The rows of a series, `rows` of it; they must not be empty.
-    pub(super) fn of(series: &Series, rows: Range<usize>) -> Self {
-        let mut videos = Vec::new();
-        let first = series.videos.partition_point(|video| video.rows.end <= rows.start);
-        for video in series.videos[first..].iter().take_while(|video| video.rows.start < rows.end) {
-            let n = video.rows.end.min(rows.end) - video.rows.start.max(rows.start);
-            videos.push((video.id.clone(), n));
-        }
-        let rows =
-            rows.map(|row| Values { at: series.at[row], counts: series.counts_of(row), growth: series.growth_of(row) });
-        Self { videos, rows: rows.collect() }
     }
 
     /// Adds a row of the eight columns.
@@ -72,7 +58,7 @@ impl Batch {
     }
 
     /// Each id with its rows.
-    pub(super) fn videos(&self) -> impl Iterator<Item = (&str, &[Values])> {
+    fn videos(&self) -> impl Iterator<Item = (&str, &[Values])> {
         let mut rest = self.rows.as_slice();
         self.videos.iter().map(move |(id, n)| {
             let (rows, later) = rest.split_at(*n);
