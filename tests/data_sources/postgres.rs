@@ -64,6 +64,28 @@ async fn postgres_that_is_slow_down_or_refuses() {
     assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
 }
 
+#[tokio::test]
+async fn postgres_rows_too_many_to_count_are_estimated() {
+    let place = Place::postgres();
+    place.make("timestamptz", "text", "bigint", "double precision").await;
+    place.insert("('a', '2024-01-01', 1, 1, 1, 0, 0, 0), ('b', '2024-01-02', 1, 1, 1, 0, 0, 0)").await;
+    let describe = async || place.source().await.describe().await.expect("a description");
+    place.execute(&format!("ANALYZE {TABLE}")).await;
+    let counted = describe().await;
+    assert_eq!((counted.rows, counted.videos, counted.estimated), (2, 2, false));
+    let large = format!("UPDATE pg_class SET reltuples = 1e8 WHERE oid = '{TABLE}'::regclass");
+    place.execute(&large).await;
+    // each of two rows had a video of its own: so would each of the others
+    let estimated = describe().await;
+    assert_eq!((estimated.rows, estimated.videos, estimated.newest), (100_000_000, 100_000_000, None));
+    assert!(estimated.estimated);
+    place.execute(&estimated.missing_indexes[0].create).await;
+    place.execute(&large).await;
+    // an index finds videos and the newest row without counting
+    let found = describe().await;
+    assert_eq!((found.rows, found.videos, found.newest), (100_000_000, 2, counted.newest));
+}
+
 /// `infinity` is the newest of all times, and no calendar has the year 290000.
 #[tokio::test]
 async fn postgres_times_that_no_calendar_has_are_passed_over_by_what_asks_for_the_newest() {

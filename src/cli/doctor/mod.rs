@@ -116,8 +116,10 @@ async fn recorded_counts(settings: &Settings) -> Finding {
         }
         Ok(d) => {
             let newest = d.newest.map_or("unknown".to_owned(), time);
-            let (rows, videos) = (count(d.rows as f64), d.videos);
-            let text = format!("{} {}: {rows} rows of {videos} video(s), newest {newest}", d.backend, d.version);
+            let about = if d.estimated { "about " } else { "" };
+            let rows = count(d.rows as f64);
+            let videos = if d.videos > 0 { format!(" of {about}{} video(s)", d.videos) } else { String::new() };
+            let text = format!("{} {}: {about}{rows} rows{videos}, newest {newest}", d.backend, d.version);
             if d.missing_indexes.is_empty() {
                 (State::Ok, text)
             } else {

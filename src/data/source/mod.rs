@@ -52,9 +52,11 @@ pub struct Description {
     pub version: String,
     /// Rows in the table.
     pub rows: u64,
-    /// Different videos in the table.
+    /// Different videos in the table; 0 where that is not known.
     pub videos: u64,
-    /// The newest row's time.
+    /// Whether the server estimated rows and videos: there are too many to count.
+    pub estimated: bool,
+    /// The newest row's time. None: there is none, or it would take too long to find.
     pub newest: Option<DateTime<Utc>>,
     /// Indexes that the table should have and has not.
     pub missing_indexes: Vec<MissingIndex>,

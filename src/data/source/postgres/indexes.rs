@@ -15,14 +15,26 @@ pub(super) struct Indexes {
     time: bool,
     /// What the table is, as `pg_class.relkind` says it.
     kind: String,
+    /// What the server expects, once it has looked at the table.
+    pub(super) estimated_rows: Option<i64>,
+    /// 0: it has no idea.
+    pub(super) estimated_videos: i64,
 }
 
 impl Indexes {
     pub(super) async fn of(connection: &mut PgConnection, place: &Place) -> Result<Self, Error> {
-        let (video_time, time, kind) = sqlx::query_as(
-            "SELECT coalesce(bool_or(first.attname = 'video_id' AND second.attname = 'timestamp'), false),
+        let (video_time, time, kind, estimated_rows, estimated_videos) = sqlx::query_as(
+            "WITH this AS (
+                SELECT relkind::text AS kind, relname, nspname, CASE WHEN reltuples >= 0 THEN reltuples::bigint END AS rows
+                FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = to_regclass($1)
+             )
+             SELECT coalesce(bool_or(first.attname = 'video_id' AND second.attname = 'timestamp'), false),
                     coalesce(bool_or(first.attname = 'timestamp'), false),
-                    coalesce((SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)), 'r')
+                    coalesce((SELECT kind FROM this), 'r'),
+                    (SELECT rows FROM this),
+                    coalesce((SELECT CASE WHEN n_distinct < 0 THEN -n_distinct * rows ELSE n_distinct END::bigint
+                     FROM this JOIN pg_stats ON schemaname = nspname AND tablename = relname AND attname = 'video_id'
+                     LIMIT 1), 0)
              FROM pg_index
              JOIN pg_class ON pg_class.oid = indexrelid
              JOIN pg_am ON pg_am.oid = relam AND amname = 'btree'
@@ -34,7 +46,12 @@ impl Indexes {
         .fetch_one(connection)
         .await
         .map_err(|error| place.unread(error))?;
-        Ok(Self { video_time, time, kind })
+        Ok(Self { video_time, time, kind, estimated_rows, estimated_videos })
+    }
+
+    /// Without a look at all rows.
+    pub(super) fn finds_newest(&self) -> bool {
+        self.time || self.video_time
     }
 
     pub(super) fn missing(&self, place: &Place) -> Vec<MissingIndex> {

@@ -23,6 +23,8 @@ use tokio::sync::mpsc;
 
 /// Bytes of rows that change threads at once: enough to make that cheap, few enough to stay in a cache.
 const BATCH: usize = 1 << 17;
+/// More rows than this are not counted for a description: a hundred million take a minute and a half.
+const COUNTED: i64 = 10_000_000;
 /// Batches under way; the faster side waits.
 const BATCHES: usize = 4;
 
@@ -138,21 +140,29 @@ impl Postgres {
 
     pub(super) async fn describe(&self, place: &Place) -> Result<Description, Error> {
         let mut connection = self.snapshot(place).await?;
-        let columns = Columns::of(&mut connection, place).await?;
-        let figures = format!(
-            "SELECT count(*), count(DISTINCT video_id), max(timestamp) FILTER (WHERE {})::timestamptz,
-                 current_setting('server_version') FROM {}",
-            indexes::is_plain(&columns),
-            place.table.quoted()
-        );
-        let (rows, videos, newest, version): (i64, i64, _, _) = sqlx::query_as(AssertSqlSafe(figures))
+        Columns::of(&mut connection, place).await?;
+        let indexes = Indexes::of(&mut connection, place).await?;
+        let table = place.table.quoted();
+        let estimate = indexes.estimated_rows.filter(|&rows| rows > COUNTED);
+        let videos = if indexes.video_time {
+            prefer_indexes(&mut connection, place).await?;
+            format!("({} SELECT count(video_id) FROM video)", each_video(&table))
+        } else if estimate.is_some() {
+            indexes.estimated_videos.to_string()
+        } else {
+            format!("(SELECT count(DISTINCT video_id) FROM {table})")
+        };
+        let rows = estimate.map_or(format!("(SELECT count(*) FROM {table})"), |rows| rows.to_string());
+        let figures = format!("SELECT {rows}::bigint, {videos}::bigint, current_setting('server_version')");
+        let (rows, videos, version): (i64, i64, _) = sqlx::query_as(AssertSqlSafe(figures))
             .fetch_one(&mut connection)
             .await
             .map_err(|error| place.unread(error))?;
-        let missing_indexes = Indexes::of(&mut connection, place).await?.missing(place);
+        let missing_indexes = indexes.missing(place);
         close(connection).await;
-        let (rows, videos) = (rows as u64, videos as u64);
-        Ok(Description { backend: "PostgreSQL", version, rows, videos, newest, missing_indexes })
+        let newest = if estimate.is_none() || indexes.finds_newest() { self.newest(place).await? } else { None };
+        let (rows, videos, estimated) = (rows as u64, videos as u64, estimate.is_some());
+        Ok(Description { backend: "PostgreSQL", version, rows, videos, estimated, newest, missing_indexes })
     }
 
     pub(super) async fn import(

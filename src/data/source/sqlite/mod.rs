@@ -116,7 +116,7 @@ impl Sqlite {
             };
             let (version, missing_indexes) = (rusqlite::version().to_owned(), open.missing_indexes()?);
             let newest = newest.and_then(chrono::DateTime::from_timestamp_micros);
-            Ok(Description { backend: "SQLite", version, rows, videos, newest, missing_indexes })
+            Ok(Description { backend: "SQLite", version, rows, videos, estimated: false, newest, missing_indexes })
         })
         .await
     }
