@@ -1,5 +1,6 @@
 //! Training: a chunk of the network forward and backward, a step's bookkeeping, whole epochs, the export.
 
+use burn::tensor::{Device, Tensor, TensorData};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use rand::SeedableRng;
@@ -7,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use retraind::data::{Target, sample};
 use retraind::export::{self, Description};
 use retraind::grid::{self, Grid};
-use retraind::model::{Chunk, Config, Dropout, Loss, Packed, Weights};
+use retraind::model::{Chunk, Config, Dropout, Loss, Network, Packed, Weights};
 use retraind::recipe::{FEATURES, Options, Prepared, Recipe, STEPS};
 use retraind::train::{self, Budget, Conditions, Examples, Settings};
 use std::sync::atomic::AtomicBool;
@@ -56,6 +57,20 @@ fn forward(bencher: Bencher<'_, '_>, (hidden, rows): (usize, usize)) {
     let config = config(hidden);
     let (mut chunk, packed) = (chunk(config, rows), Packed::new(config, &weights(config).to_flat()));
     bencher.counter(ItemsCount::new(rows)).bench_local(|| chunk.judge(&packed, &Loss::Mse));
+}
+
+/// The same network in Burn: each LSTM layer one operation with its own backward, as `increment` trains.
+#[divan::bench(args = [(50, 32)])]
+fn burn_forward_and_backward(bencher: Bencher<'_, '_>, (hidden, rows): (usize, usize)) {
+    let device = Device::flex().autodiff();
+    let network = Network::from_weights(&weights(config(hidden)), &device);
+    let prepared = prepared();
+    let windows = prepared.train(Target::Views).batch(0..rows);
+    let windows = TensorData::new(windows, [rows, STEPS, FEATURES.len()]);
+    bencher.counter(ItemsCount::new(rows)).bench_local(|| {
+        let outputs = network.forward(Tensor::from_data(windows.clone(), &device), None);
+        outputs.powi_scalar(2).mean().backward()
+    });
 }
 
 /// Once a step.

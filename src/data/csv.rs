@@ -8,9 +8,14 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
 
 /// Lines between two reports of progress.
 const PROGRESS_EVERY: u64 = 16_384;
+/// Lines that change threads at once, and how often that is ahead of the thread that takes them.
+const BATCH: usize = 512;
+const BATCHES: usize = 2;
 /// Bad lines that are kept to be shown; a file of another kind has millions.
 const BAD_LINES_KEPT: usize = 20;
 
@@ -108,18 +113,17 @@ fn read_file(
     // A line with too few fields is a bad line here, not the end of reading.
     let mut reader = ReaderBuilder::new().flexible(true).buffer_capacity(1 << 18).from_reader(file);
     let columns = Columns::find(path, &mut reader)?;
-    let mut record = ByteRecord::new();
-    while reader.read_byte_record(&mut record).map_err(|source| unreadable(path, source.into()))? {
+    let mut take = |record: &ByteRecord| {
         report.lines += 1;
         if report.lines.is_multiple_of(PROGRESS_EVERY) {
-            progress(reader.position().byte(), report.lines);
+            progress(record.position().map_or(0, Position::byte), report.lines);
         }
         // Also where bad lines are skipped: an open quote swallows all the lines up to the next one.
         if record.as_slice().contains(&b'\n') {
             let line = record.position().map_or(0, Position::line);
             return Err(Error::OpenQuote { file: path.to_owned(), line });
         }
-        let Err(bad) = columns.take(&record, arrivals) else { continue };
+        let Err(bad) = columns.take(record, arrivals) else { return Ok(()) };
         let bad = bad.at(path, record.position());
         if !skip_bad {
             return Err(Error::Line(bad));
@@ -128,8 +132,53 @@ fn read_file(
         if report.bad.len() < BAD_LINES_KEPT {
             report.bad.push(bad);
         }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let (send, lines) = mpsc::sync_channel(BATCHES);
+        let (give_back, used) = mpsc::channel();
+        scope.spawn(move || split(reader, &used, &send));
+        for batch in lines {
+            let Lines { records, n } = batch.map_err(|source| unreadable(path, source.into()))?;
+            records[..n].iter().try_for_each(&mut take)?;
+            // without effect when the last line is split: nobody needs room any more
+            let _ = give_back.send(records);
+        }
+        Ok(())
+    })
+}
+
+/// Some lines of a file: the first `n` records, the others are room.
+struct Lines {
+    records: Vec<ByteRecord>,
+    n: usize,
+}
+
+/// Splits a file into lines and fields for the other thread, until all is read or the other has had enough.
+fn split(mut reader: Reader<File>, used: &Receiver<Vec<ByteRecord>>, send: &SyncSender<::csv::Result<Lines>>) {
+    loop {
+        let mut records = used.try_recv().unwrap_or_else(|_| vec![ByteRecord::new(); BATCH]);
+        let (mut n, mut more) = (0, Ok(true));
+        while n < BATCH {
+            more = reader.read_byte_record(&mut records[n]);
+            if !matches!(more, Ok(true)) {
+                break;
+            }
+            n += 1;
+        }
+        if n > 0 && send.send(Ok(Lines { records, n })).is_err() {
+            return;
+        }
+        match more {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                // when nobody listens any more, another error was there before
+                let _ = send.send(Err(error));
+                return;
+            }
+        }
     }
-    Ok(())
 }
 
 /// Where the wanted columns are.

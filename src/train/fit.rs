@@ -16,7 +16,7 @@ const MAX_CHUNKS: usize = 16;
 /// Fewer windows than this leave part of a processor's registers empty.
 const MIN_ROWS: usize = 16;
 /// Windows judged as one task, at least; more where there would be too many tasks.
-const BLOCK: usize = 256;
+const BLOCK: usize = 32;
 const MAX_BLOCKS: usize = 4096;
 
 /// Threads that a training can make use of.

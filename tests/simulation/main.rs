@@ -9,6 +9,8 @@
 
 mod world;
 
+use std::sync::Mutex;
+use std::thread;
 use world::World;
 
 /// Stories a test run tells, and weeks in each.
@@ -20,18 +22,26 @@ fn whatever_happens_the_invariants_hold() {
     let one = std::env::var("RETRAIND_SIMULATION_SEED").ok().map(|seed| seed.parse::<u64>().expect("a number"));
     let first = std::env::var("RETRAIND_SIMULATION_FIRST").map_or(1, |seed| seed.parse::<u64>().expect("a number"));
     let stories = std::env::var("RETRAIND_SIMULATION_STORIES").map_or(STORIES, |n| n.parse().expect("a number"));
-    let seeds = one.map_or(first..first + stories, |seed| seed..seed + 1);
-    let mut told = world::Told::default();
-    for seed in seeds {
-        let story = std::panic::catch_unwind(|| World::new(seed).live(WEEKS));
-        match story {
-            Ok(more) => told.add(&more),
-            Err(panic) => {
-                eprintln!("the story of seed {seed} went wrong: RETRAIND_SIMULATION_SEED={seed} tells it again");
-                std::panic::resume_unwind(panic);
+    let seeds = Mutex::new(one.map_or(first..first + stories, |seed| seed..seed + 1));
+    let told = Mutex::new(world::Told::default());
+    let tell = || {
+        loop {
+            let Some(seed) = seeds.lock().expect("seeds").next() else { return };
+            match std::panic::catch_unwind(|| World::new(seed).live(WEEKS)) {
+                Ok(more) => told.lock().expect("told").add(&more),
+                Err(panic) => {
+                    eprintln!("the story of seed {seed} went wrong: RETRAIND_SIMULATION_SEED={seed} tells it again");
+                    std::panic::resume_unwind(panic);
+                }
             }
         }
-    }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(tell);
+        }
+    });
+    let told = told.into_inner().expect("told");
     println!("{told:?}");
     // a story in which nothing happens proves nothing
     if one.is_none() {
