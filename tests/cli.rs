@@ -5,11 +5,13 @@ mod support;
 use assert_cmd::Command;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
+use rustix::process::Signal;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Stdio;
 use tempfile::TempDir;
 
 const HEADER: &str = "timestamp,video_id,view_count,like_count,comment_count\n";
@@ -419,6 +421,58 @@ fn without_a_working_onnx_runtime_it_says_where_it_looked() {
         command.assert().code(69).stdout(contains(says).and(contains("ORT_DYLIB_PATH")));
     }
     place.run(&["show", "1"]).success().stdout(contains("failed").and(contains("ONNX Runtime")));
+}
+
+/// A library that never comes back from loading neither holds up a stop nor stays behind.
+#[test]
+fn a_library_that_hangs_holds_up_no_stop() {
+    let place = Place::with_rows(60);
+    fs::write(
+        place.path("hang.c"),
+        "#include <unistd.h>\n__attribute__((constructor)) void hang(void) { sleep(600); }",
+    )
+    .expect("written");
+    let compiler = std::process::Command::new("cc")
+        .args(["-shared", "-fPIC", "-o", "hang.so", "hang.c"])
+        .current_dir(place.dir.path())
+        .status();
+    assert!(compiler.expect("a C compiler").success());
+    let library = place.path("hang.so");
+    let probing = || {
+        let processes = fs::read_dir("/proc").expect("processes").flatten();
+        let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        let library = library.to_str().expect("text");
+        lines.filter(|line| String::from_utf8_lossy(line).contains(library)).count()
+    };
+    for signal in [Signal::INT, Signal::KILL] {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("retraind"));
+        let mut child = command
+            .args(["run", "weekly", "--set", "retrain.epochs=100000", "--set", "retrain.patience=100000"])
+            .current_dir(place.dir.path())
+            .env("RETRAIND_CONFIG", "/dev/null")
+            .env("RETRAIND_ONNXRUNTIME__LIBRARY", &library)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("started");
+        wait_until("it tries the library", || probing() > 0);
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).expect("a signal");
+        // less than the ten seconds that a library is given
+        wait_until("it ends", || child.try_wait().expect("a child").is_some());
+        let ended = child.wait().expect("ended");
+        assert_eq!(ended.code(), (signal == Signal::INT).then_some(130), "{ended}");
+        wait_until("the probe ends", || probing() == 0);
+    }
+    place.run(&["runs"]).success().stdout(contains("cancelled"));
+}
+
+/// Waits up to eight seconds.
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !is_so() {
+        assert!(began.elapsed().as_secs() < 8, "{what}: not within 8 s");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }
 
 #[test]

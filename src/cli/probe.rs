@@ -13,7 +13,7 @@ pub(super) struct Args {
 pub(super) fn probe(args: &Args) -> ExitCode {
     match runtime::probe_here(&args.library) {
         Ok(version) => {
-            println!("{version}");
+            println!("{}", runtime::answer(&version));
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -6,7 +6,7 @@ use super::{COUNT_COLUMNS, COUNT_MAX, Error, time};
 use ::csv::{ByteRecord, Position, Reader, ReaderBuilder, WriterBuilder};
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
@@ -120,17 +120,15 @@ fn read_file(
         }
         // Also where bad lines are skipped: an open quote swallows all the lines up to the next one.
         if record.as_slice().contains(&b'\n') {
-            let line = record.position().map_or(0, Position::line);
-            return Err(Error::OpenQuote { file: path.to_owned(), line });
+            return Err(Error::OpenQuote { file: path.to_owned(), line: line_of(path, record.position()) });
         }
         let Err(bad) = columns.take(record, arrivals) else { return Ok(()) };
-        let bad = bad.at(path, record.position());
         if !skip_bad {
-            return Err(Error::Line(bad));
+            return Err(Error::Line(bad.at(path, record.position())));
         }
         report.n_bad += 1;
         if report.bad.len() < BAD_LINES_KEPT {
-            report.bad.push(bad);
+            report.bad.push(bad.at(path, record.position()));
         }
         Ok(())
     };
@@ -258,9 +256,44 @@ impl BadField<'_> {
         if text.chars().nth(SHOWN).is_some() {
             value.push('…');
         }
-        let line = position.map_or(0, Position::line);
+        let line = line_of(file, position);
         BadLine { file: file.to_owned(), line, column: self.column, value, wanted: self.wanted }
     }
+}
+
+/// The line that the text after a record's position begins on, counted from 1: the position is from before what is left of
+/// the last line's end, and blank lines, were passed over.
+fn line_of(path: &Path, position: Option<&Position>) -> u64 {
+    let Some(position) = position else { return 0 };
+    // what comes through a pipe cannot be looked at again
+    counted(path, position.byte()).ok().flatten().unwrap_or_else(|| position.line())
+}
+
+/// The same by looking at the file. None: it is no regular file.
+fn counted(path: &Path, begin: u64) -> io::Result<Option<u64>> {
+    if !path.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut reader = BufReader::with_capacity(1 << 18, File::open(path)?);
+    let (mut line, mut left) = (1, begin);
+    while left > 0 {
+        let bytes = reader.fill_buf()?;
+        let n = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        if n == 0 {
+            break;
+        }
+        line += bytes[..n].split(|&byte| byte == b'\n').count() as u64 - 1;
+        reader.consume(n);
+        left -= n as u64;
+    }
+    for byte in reader.bytes() {
+        match byte? {
+            b'\n' => line += 1,
+            b'\r' => {}
+            _ => break,
+        }
+    }
+    Ok(Some(line))
 }
 
 /// A whole number; `12.0` is one, since spreadsheets and data frames write counts that way.
@@ -377,6 +410,22 @@ mod tests {
             &format!("{long},v,1,2,3"),
             &format!("column `timestamp` holds `{}…`; times look like 2023-12-04T13:05:31Z", "x".repeat(40)),
         );
+    }
+
+    #[test]
+    fn lines_are_counted_whatever_ends_them() {
+        let good = "2024-01-01T00:00:00Z,v,1,2,3\n";
+        for (text, line) in [
+            (format!("{HEADER}bad,v,1,2,3"), 2),
+            (format!("{HEADER}\n\n{good}\nbad,v,1,2,3\n{good}"), 6),
+            (format!("{HEADER}{}bad,v,1,2,3\n", good.repeat(1_500)), 1_502),
+            (format!("\n{HEADER}{good}\"2024,v\n{good}"), 4),
+        ] {
+            for text in [text.replace('\n', "\r\n"), text] {
+                let error = read(&[text.as_bytes()], false).expect_err("a bad line").to_string();
+                assert!(error.contains(&format!("0.csv:{line}")), "{error}: {line}");
+            }
+        }
     }
 
     #[test]

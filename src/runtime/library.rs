@@ -19,6 +19,8 @@ use tokio::process::Command;
 pub const PINNED_VERSION: &str = "1.32.0";
 
 const FILE_NAME: &str = "libonnxruntime.so";
+/// How the child's answer begins.
+const ANSWER: &str = "retraind: ONNX Runtime ";
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a library said of itself.
@@ -147,16 +149,26 @@ async fn probe(path: &Path, program: &Path) -> Result<Probed, Problem> {
             (None, _) => problem(format!("loading it crashed the probing process ({})", output.status)),
         });
     }
-    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    // a library that ends the process when it is loaded leaves a good exit code and no answer
-    if version.is_empty() || version.lines().count() > 1 {
-        return Err(problem("loading it ended the probing process without an answer".to_owned()));
+    // a library may say something of its own, and one that ends the process when it is loaded leaves a good exit code
+    let said = String::from_utf8_lossy(&output.stdout);
+    match said.lines().find_map(|line| line.strip_prefix(ANSWER)) {
+        Some(version) => Ok(Probed { path, version: version.trim().to_owned() }),
+        None => Err(problem("loading it ended the probing process without an answer".to_owned())),
     }
-    Ok(Probed { path, version })
 }
 
-/// The child's end: loads the library in this process and returns its version.
+/// What the child says of a library of this version.
+pub fn answer(version: &str) -> String {
+    format!("{ANSWER}{version}")
+}
+
+/// The child's end: loads the library in this process and returns its version. Whatever becomes of the parent, a library
+/// that hangs does not stay.
 pub fn probe_here(path: &Path) -> Result<String, Error> {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)) {
+        tracing::debug!("the probe may outlive its parent: {error}");
+    }
     let failed = |source: std::io::Error| Error::Load { path: path.to_owned(), reason: source.to_string() };
     let version = version_of(path).map_err(failed)?;
     Library::load(&Probed { path: path.to_owned(), version: String::new() })?;

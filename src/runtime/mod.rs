@@ -3,7 +3,7 @@
 mod library;
 mod session;
 
-pub use library::{Library, PINNED_VERSION, Probed, Tried, candidates, find, open, probe_here};
+pub use library::{Library, PINNED_VERSION, Probed, Tried, answer, candidates, find, open, probe_here};
 pub use session::{CountForecasts, Input, Session};
 
 use std::path::PathBuf;

@@ -51,6 +51,29 @@ async fn an_import_that_dies_half_way_leaves_the_table_as_it_was() {
     }
 }
 
+/// Also of the names that an import has for what it needs meanwhile.
+#[tokio::test]
+async fn tables_of_any_name_take_rows() {
+    let rows = series(&[("a", 0, 1), ("a", 1, 2), ("b", 1, 2)]);
+    for name in ["retraind_incoming_rows", "retraind_incoming", "Retraind_Since", "order"] {
+        for made in [false, true] {
+            for place in Place::all() {
+                if made {
+                    let times = if place.is_postgres() { "timestamptz" } else { "text" };
+                    place.make(times, "text", "bigint", "double precision").await;
+                    place.execute(&format!("ALTER TABLE {TABLE} RENAME TO \"{name}\"")).await;
+                }
+                for expected in [imported(3, 0, 0, 2), imported(0, 0, 3, 2)] {
+                    let done = Source::import(&place.url, name, LIMIT, &rows, |_, _| {}).await.expect("an import");
+                    assert_eq!(done, expected, "{name}");
+                }
+                let source = Source::connect(&place.url, name, LIMIT).await.expect("a table");
+                assert_eq!(source.read(|_| {}).await.expect("rows").0, rows, "{name}");
+            }
+        }
+    }
+}
+
 /// Every type that counts and times are kept in.
 #[tokio::test]
 async fn columns_of_many_types() {

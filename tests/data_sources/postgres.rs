@@ -86,6 +86,22 @@ async fn postgres_rows_too_many_to_count_are_estimated() {
     assert_eq!((found.rows, found.videos, found.newest), (100_000_000, 2, counted.newest));
 }
 
+#[tokio::test]
+async fn postgres_partitions_are_estimated_together() {
+    let place = Place::postgres();
+    place.make("timestamptz", "text", "bigint", "double precision").await;
+    place
+        .execute(&format!(
+            "ALTER TABLE {TABLE} RENAME TO kept; CREATE TABLE {TABLE} (LIKE kept) PARTITION BY RANGE (timestamp);
+             CREATE TABLE early PARTITION OF {TABLE} FOR VALUES FROM (MINVALUE) TO ('2024-01-01');
+             CREATE TABLE late PARTITION OF {TABLE} FOR VALUES FROM ('2024-01-01') TO (MAXVALUE);
+             UPDATE pg_class SET reltuples = 6e7 WHERE relname IN ('early', 'late')"
+        ))
+        .await;
+    let description = place.source().await.describe().await.expect("a description");
+    assert_eq!((description.rows, description.estimated), (120_000_000, true));
+}
+
 /// `infinity` is the newest of all times, and no calendar has the year 290000.
 #[tokio::test]
 async fn postgres_times_that_no_calendar_has_are_passed_over_by_what_asks_for_the_newest() {

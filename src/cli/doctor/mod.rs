@@ -118,7 +118,8 @@ async fn recorded_counts(settings: &Settings) -> Finding {
             let newest = d.newest.map_or("unknown".to_owned(), time);
             let about = if d.estimated { "about " } else { "" };
             let rows = count(d.rows as f64);
-            let videos = if d.videos > 0 { format!(" of {about}{} video(s)", d.videos) } else { String::new() };
+            let videos =
+                if d.videos > 0 { format!(" of {about}{} video(s)", count(d.videos as f64)) } else { String::new() };
             let text = format!("{} {}: {about}{rows} rows{videos}, newest {newest}", d.backend, d.version);
             if d.missing_indexes.is_empty() {
                 (State::Ok, text)

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, Semaphore, watch};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use training::{dense_mixtures, mixtures, train_watched};
 
 /// The first pause before something is tried again.
@@ -109,23 +109,8 @@ pub(super) async fn retrain(
     });
 
     let mut targets = JoinSet::new();
-    {
-        let shared = Arc::clone(&shared);
-        targets.spawn(async move {
-            match opening.await.map_err(|_| Error::Panicked { target: first }).and_then(|opened| Ok(opened?)) {
-                Ok(library) => {
-                    loaded.send_replace(Some(library));
-                    Ok(true)
-                }
-                // a stop that goes to the whole group has ended the probe as well
-                Err(_) if shared.stop.load(Ordering::Relaxed) => Err(Error::Stopped { target: first }),
-                Err(error) => {
-                    shared.end_others();
-                    Err(error)
-                }
-            }
-        });
-    }
+    let waiting = Arc::clone(&shared);
+    targets.spawn(async move { waiting.wait_for_library(opening, &loaded).await.map(|()| true) });
     for &target in &resumed.targets {
         let shared = Arc::clone(&shared);
         let side_by_side = Arc::clone(&side_by_side);
@@ -284,6 +269,41 @@ fn patiently() -> ExponentialBuilder {
 }
 
 impl Shared {
+    /// Returns soon after somebody asked the run to stop.
+    async fn stopped(&self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(TICK / 10).await;
+        }
+    }
+
+    /// Puts the library where the targets wait for it. Err: there is none, or the run is to stop.
+    async fn wait_for_library(
+        &self,
+        mut opening: JoinHandle<Result<Library, runtime::Error>>,
+        loaded: &watch::Sender<Option<Library>>,
+    ) -> Result<(), Error> {
+        let opened = tokio::select! {
+            opened = &mut opening => opened.map_err(|_| Error::Panicked { target: self.lead }),
+            () = self.stopped() => {
+                // with the process that tries it out
+                opening.abort();
+                return Err(Error::Stopped { target: self.lead });
+            }
+        };
+        match opened.and_then(|opened| Ok(opened?)) {
+            Ok(library) => {
+                loaded.send_replace(Some(library));
+                Ok(())
+            }
+            // a stop that goes to the whole group has ended the probe as well
+            Err(_) if self.stop.load(Ordering::Relaxed) => Err(Error::Stopped { target: self.lead }),
+            Err(error) => {
+                self.end_others();
+                Err(error)
+            }
+        }
+    }
+
     /// One failure is the run's: the others stop at their next step.
     fn end_others(&self) {
         self.failed.store(true, Ordering::Relaxed);

@@ -19,7 +19,7 @@ pub(super) async fn existing(
 ) -> Result<Series, Error> {
     let table = place.table.quoted();
     let unwritten = |error| place.unwritten(error);
-    let since = "CREATE TEMP TABLE retraind_since (video_id text, since timestamptz) ON COMMIT DROP";
+    let since = "CREATE TEMP TABLE pg_temp.retraind_since (video_id text, since timestamptz) ON COMMIT DROP";
     execute(connection, since.to_owned()).await.map_err(unwritten)?;
     // Without an index each video's earlier rows would cost a scan; one scan of all is better.
     let earliest = if Indexes::of(connection, place).await?.video_time {
@@ -31,7 +31,8 @@ pub(super) async fn existing(
     } else {
         "'-infinity'".to_owned()
     };
-    let insert = format!("INSERT INTO retraind_since SELECT id, {earliest} FROM unnest($1, $2) AS first(id, at)");
+    let insert =
+        format!("INSERT INTO pg_temp.retraind_since SELECT id, {earliest} FROM unnest($1, $2) AS first(id, at)");
     let (ids, first): (Vec<&str>, Vec<_>) = series
         .videos
         .iter()
@@ -40,7 +41,7 @@ pub(super) async fn existing(
     sqlx::query(AssertSqlSafe(insert)).bind(ids).bind(first).execute(&mut *connection).await.map_err(unwritten)?;
     let mut arrivals = Arrivals::new();
     let rows = format!(
-        "{} FROM retraind_since JOIN {table} AS old ON old.video_id = retraind_since.video_id AND old.timestamp >= since",
+        "{} FROM pg_temp.retraind_since JOIN {table} AS old ON old.video_id = retraind_since.video_id AND old.timestamp >= since",
         columns.select("old")
     );
     receive(connection, place, (&rows, columns.numbers()), &mut arrivals, &mut |_| {}).await?;
@@ -55,10 +56,12 @@ pub(super) async fn stage(
     series: &Series,
     progress: &mut impl FnMut(u64, u64),
 ) -> Result<(), sqlx::Error> {
-    let create =
-        format!("CREATE TEMP TABLE retraind_incoming {} ON COMMIT DROP", contents(", UNIQUE (video_id, timestamp)"));
+    let create = format!(
+        "CREATE TEMP TABLE pg_temp.retraind_incoming {} ON COMMIT DROP",
+        contents(", UNIQUE (video_id, timestamp)")
+    );
     execute(connection, create).await?;
-    send(connection, "retraind_incoming", series, progress).await?;
+    send(connection, "pg_temp.retraind_incoming", series, progress).await?;
     // Cast to the table's own types, so that its indexes serve and a value that does not fit is an error.
     let new = |column: &str| match columns.sql_type(column) {
         Some(of) => format!("new.{column}::{of}"),
@@ -70,9 +73,9 @@ pub(super) async fn stage(
     execute(
         connection,
         format!(
-            "ANALYZE retraind_incoming;
-             UPDATE {table} AS old SET {set} FROM retraind_incoming AS new WHERE {same};
-             INSERT INTO {table} ({}) SELECT {values} FROM retraind_incoming AS new
+            "ANALYZE pg_temp.retraind_incoming;
+             UPDATE {table} AS old SET {set} FROM pg_temp.retraind_incoming AS new WHERE {same};
+             INSERT INTO {table} ({}) SELECT {values} FROM pg_temp.retraind_incoming AS new
              WHERE NOT EXISTS (SELECT 1 FROM {table} AS old WHERE {same})",
             COLUMNS.join(", ")
         ),

@@ -25,7 +25,11 @@ impl Indexes {
     pub(super) async fn of(connection: &mut PgConnection, place: &Place) -> Result<Self, Error> {
         let (video_time, time, kind, estimated_rows, estimated_videos) = sqlx::query_as(
             "WITH this AS (
-                SELECT relkind::text AS kind, relname, nspname, CASE WHEN reltuples >= 0 THEN reltuples::bigint END AS rows
+                SELECT relkind::text AS kind, relname, nspname,
+                    -- nobody analyses a partitioned table itself
+                    CASE WHEN relkind = 'p' THEN (SELECT sum(reltuples) FILTER (WHERE reltuples >= 0)
+                             FROM pg_partition_tree(pg_class.oid) JOIN pg_class AS part ON part.oid = relid WHERE isleaf)
+                         WHEN reltuples >= 0 THEN reltuples END::bigint AS rows
                 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = to_regclass($1)
              )
              SELECT coalesce(bool_or(first.attname = 'video_id' AND second.attname = 'timestamp'), false),

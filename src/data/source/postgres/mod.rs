@@ -175,9 +175,11 @@ impl Postgres {
         let unwritten = |error| place.unwritten(error);
         let mut connection = self.connect(place).await?;
         let table = place.table.quoted();
-        // The session's time zone is that of timestamps without one, here and in `snapshot`.
+        // The session's time zone is that of timestamps without one, here and in `snapshot`. What the import makes for
+        // itself must not stand before a table of that name.
         let begin = format!(
-            "BEGIN; SET LOCAL TimeZone = 'UTC'; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}",
+            "BEGIN; SET LOCAL TimeZone = 'UTC'; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {};
+             SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true)",
             millis(place.timeout),
             millis(limit)
         );

@@ -7,8 +7,8 @@ use super::super::table::COLUMNS;
 use crate::data::{Series, time};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::vtab::{
-    Context, Filters, IndexInfo, VTab, VTabConnection, VTabCursor, eponymous_only_module, sqlite3_vtab,
-    sqlite3_vtab_cursor,
+    Context, CreateVTab, Filters, IndexInfo, VTab, VTabConnection, VTabCursor, VTabKind, read_only_module,
+    sqlite3_vtab, sqlite3_vtab_cursor,
 };
 use rusqlite::{Connection, Result};
 use std::ffi::c_int;
@@ -16,8 +16,9 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc::Receiver;
 
-/// What the virtual table is called.
-pub(super) const NAME: &str = "retraind_incoming_rows";
+/// What the virtual table is called: among those of this connection alone, so that no table of the file can stand for it.
+pub(super) const NAME: &str = "temp.retraind_incoming_rows";
+const MODULE: &str = "retraind_incoming_rows";
 
 /// Some rows to write, those of one video together.
 #[derive(Default)]
@@ -52,7 +53,8 @@ impl Incoming {
 
 /// Makes the virtual table: it has the eight columns of every row that comes, once.
 pub(super) fn offer(connection: &Connection, rows: Receiver<Incoming>) -> Result<()> {
-    connection.create_module(NAME, eponymous_only_module::<Table>(), Some(Arc::new(Mutex::new(rows))))
+    connection.create_module(MODULE, read_only_module::<Table>(), Some(Arc::new(Mutex::new(rows))))?;
+    connection.execute_batch(&format!("CREATE VIRTUAL TABLE {NAME} USING {MODULE}"))
 }
 
 type Rows = Arc<Mutex<Receiver<Incoming>>>;
@@ -84,6 +86,10 @@ unsafe impl VTab<'_> for Table {
         let base = sqlite3_vtab_cursor::default();
         Ok(Cursor { base, rows: Arc::clone(&self.rows), here: Incoming::default(), row: 0, video: 0, before: 0 })
     }
+}
+
+impl CreateVTab<'_> for Table {
+    const KIND: VTabKind = VTabKind::Default;
 }
 
 #[repr(C)]

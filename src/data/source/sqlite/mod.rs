@@ -209,8 +209,9 @@ impl Open {
         Ok(Self { connection, ours: made.is_some_and(|sql| is_ours(&sql)), place })
     }
 
+    /// The file's own, whatever this connection has beside it.
     fn table(&self) -> String {
-        self.place.table.quoted()
+        format!("main.{}", self.place.table.quoted())
     }
 
     /// Hands on the rows of a statement that begins with [`select`], until it is told that they are enough.
