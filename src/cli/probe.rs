@@ -8,10 +8,12 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     library: PathBuf,
+    /// Process that wants to know; without it there is nobody to tell.
+    parent: Option<i32>,
 }
 
 pub(super) fn probe(args: &Args) -> ExitCode {
-    match runtime::probe_here(&args.library) {
+    match runtime::probe_here(&args.library, args.parent) {
         Ok(version) => {
             println!("{}", runtime::answer(&version));
             ExitCode::SUCCESS

@@ -122,6 +122,7 @@ async fn probe(path: &Path, program: &Path) -> Result<Probed, Problem> {
     let child = Command::new(program)
         .arg("probe-onnxruntime")
         .arg(&path)
+        .arg(std::process::id().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -162,14 +163,19 @@ pub fn answer(version: &str) -> String {
     format!("{ANSWER}{version}")
 }
 
-/// The child's end: loads the library in this process and returns its version. Whatever becomes of the parent, a library
+/// The child's end: loads the library in this process and returns its version. Whatever becomes of the `parent`, a library
 /// that hangs does not stay.
-pub fn probe_here(path: &Path) -> Result<String, Error> {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)) {
-        tracing::debug!("the probe may outlive its parent: {error}");
-    }
+pub fn probe_here(path: &Path, parent: Option<i32>) -> Result<String, Error> {
     let failed = |source: std::io::Error| Error::Load { path: path.to_owned(), reason: source.to_string() };
+    #[cfg(target_os = "linux")]
+    if let Some(parent) = parent {
+        let signal = rustix::process::Signal::KILL;
+        rustix::process::set_parent_process_death_signal(Some(signal)).map_err(|error| failed(error.into()))?;
+        // the parent may have ended before the signal was asked for
+        if rustix::process::getppid().map(rustix::process::Pid::as_raw_nonzero).map(i32::from) != Some(parent) {
+            return Err(failed(io::Error::other("the process that wanted to know has ended")));
+        }
+    }
     let version = version_of(path).map_err(failed)?;
     Library::load(&Probed { path: path.to_owned(), version: String::new() })?;
     Ok(version.unwrap_or_else(|| "of an unknown version".to_owned()))
