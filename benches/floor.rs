@@ -3,6 +3,11 @@
 //! `cargo bench --bench floor -- THREADS SECONDS`: every thread multiplies matrices of its own for so long. Prints one JSON
 //! object: the GFLOP/s of all threads together, of the shape that is fastest.
 
+#[allow(dead_code)]
+#[path = "../src/model/gemm.rs"]
+mod product;
+
+use product::{View, multiply};
 use std::time::{Duration, Instant};
 
 /// `[m, k] · [k, n]`: products of a step for 16 windows, a weight's gradient, and a large one.
@@ -27,7 +32,7 @@ fn rate(shape: [usize; 3], threads: usize, time: Duration) -> f64 {
         while began.elapsed() < time {
             // a look at the clock costs nothing beside so many
             for _ in 0..(1_000_000 / (m * k * n)).max(1) {
-                multiply(shape, &a, &b, &mut c);
+                multiply(&mut c, View::new(&a, m, k), View::new(&b, k, n), false);
                 products += 1;
             }
         }
@@ -38,34 +43,4 @@ fn rate(shape: [usize; 3], threads: usize, time: Duration) -> f64 {
         let ours = one();
         ours + helpers.into_iter().map(|helper| helper.join().expect("a rate")).sum::<f64>()
     })
-}
-
-#[allow(unsafe_code)]
-fn multiply([m, k, n]: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32]) {
-    assert!(a.len() >= m * k && b.len() >= k * n && c.len() >= m * n);
-    let (k_stride, n_stride) = (k as isize, n as isize);
-    // SAFETY: the lengths were just checked against sizes and strides, and `c` overlaps neither of the others.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            c.as_mut_ptr(),
-            1,
-            n_stride,
-            false,
-            a.as_ptr(),
-            1,
-            k_stride,
-            b.as_ptr(),
-            1,
-            n_stride,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
 }

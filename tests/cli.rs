@@ -17,6 +17,9 @@ use tempfile::TempDir;
 const HEADER: &str = "timestamp,video_id,view_count,like_count,comment_count\n";
 const JOB: &str = "[retrain]\nepochs = 2\nhidden = 6\ndense = 3\n[gate]\nmae_max = 1.0\n";
 
+/// A run that goes on for minutes.
+const LONG: [&str; 6] = ["run", "weekly", "--set", "retrain.epochs=100000", "--set", "retrain.patience=100000"];
+
 /// A directory with a job and, where asked for, data.
 struct Place {
     dir: TempDir,
@@ -51,7 +54,12 @@ impl Place {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::cargo_bin("retraind").expect("built");
+        Command::from_std(self.process(arguments))
+    }
+
+    /// The same, to be started and left alone.
+    fn process(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("retraind"));
         command.current_dir(self.dir.path()).args(arguments);
         // whatever is set where the tests run is not what they test
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RETRAIND_")) {
@@ -411,8 +419,7 @@ fn without_a_working_onnx_runtime_it_says_where_it_looked() {
     fs::write(place.path("garbage.so"), "no library").expect("written");
     for (library, says) in [("nowhere.so", "no such file"), ("garbage.so", "garbage.so")] {
         // it trains while it looks, but not to the end
-        let long = ["run", "weekly", "--set", "retrain.epochs=100000", "--set", "retrain.patience=100000"];
-        let mut command = place.command(&long);
+        let mut command = place.command(&LONG);
         command.env("RETRAIND_ONNXRUNTIME__LIBRARY", library);
         let says_where = contains(says).and(contains("[onnxruntime] library"));
         command.assert().code(69).stderr(says_where.and(contains("epoch 100000/").not()));
@@ -445,11 +452,8 @@ fn a_library_that_hangs_holds_up_no_stop() {
         lines.filter(|line| String::from_utf8_lossy(line).contains(library)).count()
     };
     for signal in [Signal::INT, Signal::KILL] {
-        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("retraind"));
-        let mut child = command
-            .args(["run", "weekly", "--set", "retrain.epochs=100000", "--set", "retrain.patience=100000"])
-            .current_dir(place.dir.path())
-            .env("RETRAIND_CONFIG", "/dev/null")
+        let mut child = place
+            .process(&LONG)
             .env("RETRAIND_ONNXRUNTIME__LIBRARY", &library)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -15,30 +15,14 @@ pub(super) struct Indexes {
     time: bool,
     /// What the table is, as `pg_class.relkind` says it.
     kind: String,
-    /// What the server expects, once it has looked at the table.
-    pub(super) estimated_rows: Option<i64>,
-    /// 0: it has no idea.
-    pub(super) estimated_videos: i64,
 }
 
 impl Indexes {
     pub(super) async fn of(connection: &mut PgConnection, place: &Place) -> Result<Self, Error> {
-        let (video_time, time, kind, estimated_rows, estimated_videos) = sqlx::query_as(
-            "WITH this AS (
-                SELECT relkind::text AS kind, relname, nspname,
-                    -- nobody analyses a partitioned table itself
-                    CASE WHEN relkind = 'p' THEN (SELECT sum(reltuples) FILTER (WHERE reltuples >= 0)
-                             FROM pg_partition_tree(pg_class.oid) JOIN pg_class AS part ON part.oid = relid WHERE isleaf)
-                         WHEN reltuples >= 0 THEN reltuples END::bigint AS rows
-                FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = to_regclass($1)
-             )
-             SELECT coalesce(bool_or(first.attname = 'video_id' AND second.attname = 'timestamp'), false),
+        let (video_time, time, kind) = sqlx::query_as(
+            "SELECT coalesce(bool_or(first.attname = 'video_id' AND second.attname = 'timestamp'), false),
                     coalesce(bool_or(first.attname = 'timestamp'), false),
-                    coalesce((SELECT kind FROM this), 'r'),
-                    (SELECT rows FROM this),
-                    coalesce((SELECT CASE WHEN n_distinct < 0 THEN -n_distinct * rows ELSE n_distinct END::bigint
-                     FROM this JOIN pg_stats ON schemaname = nspname AND tablename = relname AND attname = 'video_id'
-                     LIMIT 1), 0)
+                    coalesce((SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)), 'r')
              FROM pg_index
              JOIN pg_class ON pg_class.oid = indexrelid
              JOIN pg_am ON pg_am.oid = relam AND amname = 'btree'
@@ -50,7 +34,7 @@ impl Indexes {
         .fetch_one(connection)
         .await
         .map_err(|error| place.unread(error))?;
-        Ok(Self { video_time, time, kind, estimated_rows, estimated_videos })
+        Ok(Self { video_time, time, kind })
     }
 
     /// Without a look at all rows.
@@ -123,11 +107,25 @@ impl Postgres {
 
     pub(in super::super) async fn newest(&self, place: &Place) -> Result<Option<DateTime<Utc>>, Error> {
         let mut connection = self.snapshot(place).await?;
-        let plain = is_plain(&Columns::of(&mut connection, place).await?);
+        let columns = Columns::of(&mut connection, place).await?;
         let indexes = Indexes::of(&mut connection, place).await?;
         prefer_indexes(&mut connection, place).await?;
-        let table = place.table.quoted();
-        let question = if indexes.video_time && !indexes.time {
+        let newest = indexes.newest(&mut connection, place, &columns).await?;
+        close(connection).await;
+        Ok(newest)
+    }
+}
+
+impl Indexes {
+    /// The newest row's time, where indexes are preferred already.
+    pub(super) async fn newest(
+        &self,
+        connection: &mut PgConnection,
+        place: &Place,
+        columns: &Columns,
+    ) -> Result<Option<DateTime<Utc>>, Error> {
+        let (table, plain) = (place.table.quoted(), is_plain(columns));
+        let question = if self.video_time && !self.time {
             format!(
                 "{} SELECT max((SELECT max(timestamp) FROM {table} AS one WHERE one.video_id = video.video_id AND {plain}))
                      ::timestamptz FROM video",
@@ -136,12 +134,8 @@ impl Postgres {
         } else {
             format!("SELECT max(timestamp)::timestamptz FROM {table} WHERE {plain}")
         };
-        let newest = sqlx::query_scalar(AssertSqlSafe(question))
-            .fetch_one(&mut connection)
-            .await
-            .map_err(|error| place.unread(error))?;
-        close(connection).await;
-        Ok(newest)
+        let newest = sqlx::query_scalar(AssertSqlSafe(question)).fetch_one(connection).await;
+        newest.map_err(|error| place.unread(error))
     }
 }
 

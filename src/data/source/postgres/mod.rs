@@ -5,11 +5,12 @@
 //! million rows to a file for it.
 
 mod columns;
+mod describe;
 mod import;
 mod indexes;
 
 use super::copy::{Decoder, Malformed, Number};
-use super::{Arrivals, Description, Imported, Place, tell};
+use super::{Arrivals, Imported, Place, tell};
 use crate::data::merge::merge;
 use crate::data::{COUNT_COLUMNS, Error, Series};
 use columns::Columns;
@@ -23,8 +24,6 @@ use tokio::sync::mpsc;
 
 /// Bytes of rows that change threads at once: enough to make that cheap, few enough to stay in a cache.
 const BATCH: usize = 1 << 17;
-/// More rows than this are not counted for a description: a hundred million take a minute and a half.
-const COUNTED: i64 = 10_000_000;
 /// Batches under way; the faster side waits.
 const BATCHES: usize = 4;
 
@@ -136,33 +135,6 @@ impl Postgres {
         receive(&mut connection, place, (&newest, columns.numbers()), &mut arrivals, &mut |_| {}).await?;
         close(connection).await;
         Ok(arrivals)
-    }
-
-    pub(super) async fn describe(&self, place: &Place) -> Result<Description, Error> {
-        let mut connection = self.snapshot(place).await?;
-        Columns::of(&mut connection, place).await?;
-        let indexes = Indexes::of(&mut connection, place).await?;
-        let table = place.table.quoted();
-        let estimate = indexes.estimated_rows.filter(|&rows| rows > COUNTED);
-        let videos = if indexes.video_time {
-            prefer_indexes(&mut connection, place).await?;
-            format!("({} SELECT count(video_id) FROM video)", each_video(&table))
-        } else if estimate.is_some() {
-            indexes.estimated_videos.to_string()
-        } else {
-            format!("(SELECT count(DISTINCT video_id) FROM {table})")
-        };
-        let rows = estimate.map_or(format!("(SELECT count(*) FROM {table})"), |rows| rows.to_string());
-        let figures = format!("SELECT {rows}::bigint, {videos}::bigint, current_setting('server_version')");
-        let (rows, videos, version): (i64, i64, _) = sqlx::query_as(AssertSqlSafe(figures))
-            .fetch_one(&mut connection)
-            .await
-            .map_err(|error| place.unread(error))?;
-        let missing_indexes = indexes.missing(place);
-        close(connection).await;
-        let newest = if estimate.is_none() || indexes.finds_newest() { self.newest(place).await? } else { None };
-        let (rows, videos, estimated) = (rows as u64, videos as u64, estimate.is_some());
-        Ok(Description { backend: "PostgreSQL", version, rows, videos, estimated, newest, missing_indexes })
     }
 
     pub(super) async fn import(
